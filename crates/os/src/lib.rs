@@ -2,4 +2,7 @@
 //!
 //! In: names and descriptors. Out: file states and hints, as plain types. The sole home of unsafe system calls.
 
+pub mod accounts;
+pub mod attributes;
 pub mod files;
+pub mod limits;
