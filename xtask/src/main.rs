@@ -1,0 +1,43 @@
+//! Waxseal's own tooling, run as `cargo xtask COMMAND`.
+//!
+//! In: the working tree. Out: what a developer or the build server wants to know of it. One file per command.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool: printing is its work")]
+#![allow(clippy::disallowed_methods, reason = "reads and writes the working tree, never hostile files")]
+
+mod arrows;
+mod project;
+mod system_packages;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Waxseal's own tooling", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold: architecture, formatting, lints and every test
+    Test,
+    /// Which crate uses what, how many packages there are, and where files and `unsafe` are used
+    Arrows,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test => test::run(),
+        Command::Arrows => arrows::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
