@@ -275,6 +275,14 @@ impl File {
         Some((start, end.max(start)))
     }
 
+    /// Bytes that the filesystem has allocated for it.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn allocated(&self) -> Result<u64, FileError> {
+        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_blocks).unwrap_or(0).saturating_mul(512))
+    }
+
     /// Whether some process has the file open for writing, or mapped shared and writable, now. A read lease is
     /// taken and dropped at once: the kernel refuses it when there is a writer (kernel-events, section 6).
     /// `None` where leases are not to be had (no right, or a filesystem without them).

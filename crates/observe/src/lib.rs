@@ -1,0 +1,13 @@
+//! From disk to observations: what is there now, and where could not be looked.
+//!
+//! In: descriptors and names (`os`), digests (`hash`). Out: entries with their file states. What they mean is
+//! decided elsewhere, by the [`Visitor`] that a scan is given.
+
+pub mod entry;
+pub mod probe;
+mod read;
+pub mod scan;
+
+pub use entry::{Entry, Look, Problem};
+pub use scan::{Node, Options, Progress, Root, Visitor, scan};
+pub use waxseal_hash::Algorithms;

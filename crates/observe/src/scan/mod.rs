@@ -1,0 +1,137 @@
+//! A walk over whole trees that reads and hashes what its visitor asks for.
+//!
+//! Work is shared by file, not by directory: directories are walked depth first, their files go to two pools, small
+//! ones to be read in batches and hashed side by side, large ones to be streamed in lanes, largest first. As many
+//! workers run as there are processors; while they mostly wait for the disk, more are started.
+
+mod node;
+mod queue;
+mod worker;
+
+pub use node::Node;
+
+use crate::entry::Entry;
+use crate::probe::Hashing;
+use queue::Queue;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use waxseal_model::{Digest, RawPath};
+use waxseal_os::files::FileError;
+use waxseal_os::limits;
+
+/// Decides what a scan looks at, and takes what it finds. Called by many workers at once.
+pub trait Visitor: Sync {
+    /// What the visitor keeps of a directory while it is being scanned.
+    type Dir: Send + Sync;
+
+    /// All names of a directory have been listed and looked at by stat; they come sorted. Sets each
+    /// entry's `look` and, for directories to be walked, `descend`. Entries may be taken out.
+    fn plan(&self, node: &Node<Self::Dir>, entries: &mut Vec<Entry<Self::Dir>>);
+
+    /// Everything in a directory is known: called once for each that was descended into. `listing` says why its
+    /// names are not (all) known. In a bottom-up scan every subdirectory has been done before, and what is
+    /// returned here stands as `child` in the entry above.
+    fn done(
+        &self,
+        node: &Node<Self::Dir>,
+        entries: Vec<Entry<Self::Dir>>,
+        listing: Option<FileError>,
+    ) -> Option<Digest>;
+}
+
+/// How to scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How contents are hashed.
+    pub hashing: Hashing,
+    /// How many workers; chosen as the disk needs when absent.
+    pub threads: Option<usize>,
+    /// Whether directories are done only after all below them, so that `child` is known.
+    pub bottom_up: bool,
+}
+
+/// Where a scan begins.
+#[derive(Debug)]
+pub struct Root {
+    /// An absolute path. Links above it are followed, itself never.
+    pub path: RawPath,
+}
+
+/// Counters that a scan moves and others may read; only for showing.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Names looked at.
+    pub entries: AtomicU64,
+    /// Regular files read.
+    pub files: AtomicU64,
+    /// Bytes hashed.
+    pub bytes: AtomicU64,
+    /// Set from outside to end the scan early.
+    pub stop: AtomicBool,
+}
+
+impl Progress {
+    fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// The most workers that are ever started: on this many requests at once, disks without moving parts reach
+/// their limit (performance, section 3).
+const MOST_WORKERS: usize = 24;
+/// How often the need for more workers is looked at.
+const REVIEW: Duration = Duration::from_millis(15);
+/// Workers need little stack: nothing here recurses.
+const STACK: usize = 256 * 1024;
+
+/// Scans the roots. The visitor is called for the list of roots first, as for a directory (its [`Node::is_roots`]
+/// is true, its entries are the roots, sorted by path), with `top` as its context. Returns what `done` of
+/// the list of roots returned, or `None` when the scan was stopped.
+pub fn scan<V: Visitor>(
+    roots: Vec<Root>,
+    top: V::Dir,
+    visitor: &V,
+    options: &Options,
+    progress: &Progress,
+) -> Option<Digest> {
+    let open_files = limits::raise_open_files();
+    let processors = limits::processors();
+    let (least, most) = match options.threads {
+        Some(threads) => (threads.max(1), threads.max(1)),
+        None => (processors, MOST_WORKERS.max(processors)),
+    };
+    let queue = Queue::new(least.min(processors), open_files);
+    let shared = worker::Shared { queue: &queue, visitor, options, progress, result: Default::default() };
+    std::thread::scope(|scope| {
+        shared.start(roots, top);
+        let mut workers = 0;
+        let mut spawn = || {
+            let builder = std::thread::Builder::new().name("scan".into()).stack_size(STACK);
+            if builder.spawn_scoped(scope, || shared.work()).is_ok() {
+                workers += 1;
+            }
+            workers
+        };
+        while spawn() < least {}
+        let mut used = limits::cpu_time();
+        while queue.wait_until_done(REVIEW) {
+            if progress.stop.load(Ordering::Relaxed) {
+                queue.stop();
+            }
+            let now = limits::cpu_time();
+            let busy = now.saturating_sub(used);
+            used = now;
+            // Processors idle although there is work: the workers wait for the disk.
+            if queue.has_waiting_work() && busy < REVIEW.mul_f64(0.7 * processors as f64) {
+                let mut running = spawn();
+                while running < most && running.is_multiple_of(4) {
+                    running = spawn();
+                }
+            }
+        }
+    });
+    if progress.stop.load(Ordering::Relaxed) { None } else { shared.into_result() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! A directory while it is being scanned.
+
+use crate::entry::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use waxseal_model::RawPath;
+use waxseal_os::files::FileError;
+
+/// A directory while it is being scanned. It knows its name and its parent, not its path: in a tree of ten thousand
+/// levels the paths would fill the memory.
+pub struct Node<D> {
+    parent: Option<(Arc<Node<D>>, usize)>,
+    name: Box<[u8]>,
+    /// What the visitor keeps of it.
+    pub context: D,
+    pub(super) contents: Mutex<Contents<D>>,
+    pending: AtomicUsize,
+}
+
+/// What is known so far of a directory's entries.
+pub(super) struct Contents<D> {
+    pub entries: Vec<Entry<D>>,
+    pub listing: Option<FileError>,
+}
+
+impl<D> Node<D> {
+    pub(super) fn new(parent: Option<(Arc<Node<D>>, usize)>, name: &[u8], context: D) -> Node<D> {
+        Node {
+            parent,
+            name: name.into(),
+            context,
+            contents: Mutex::new(Contents { entries: Vec::new(), listing: None }),
+            // Held by whoever lists the directory, until everything found in it has been handed out.
+            pending: AtomicUsize::new(1),
+        }
+    }
+
+    /// Whether this is the list of roots, whose entries are named by their whole paths.
+    pub fn is_roots(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// Whether this directory is a root itself.
+    pub fn is_root(&self) -> bool {
+        self.parent.as_ref().is_some_and(|(parent, _)| parent.is_roots())
+    }
+
+    /// Its absolute path; empty for the list of roots. Costs a walk up to the root.
+    pub fn path(&self) -> RawPath {
+        let mut names = Vec::new();
+        let mut node = self;
+        while let Some((parent, _)) = &node.parent {
+            names.push(&*node.name);
+            node = parent;
+        }
+        let mut path = Vec::with_capacity(names.iter().map(|n| n.len() + 1).sum());
+        for name in names.iter().rev() {
+            if !path.is_empty() && path.last() != Some(&b'/') {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        RawPath::new(path)
+    }
+
+    /// The path of one of its entries.
+    pub fn path_of(&self, name: &[u8]) -> RawPath {
+        if self.is_roots() { RawPath::new(name) } else { self.path().join(name) }
+    }
+
+    pub(super) fn add_pending(&self, n: usize) {
+        self.pending.fetch_add(n, Ordering::AcqRel);
+    }
+
+    /// One of the things that were waited for is known: whether it was the last.
+    pub(super) fn settle_one(&self) -> bool {
+        self.pending.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(super) fn parent(&self) -> Option<(&Arc<Node<D>>, usize)> {
+        self.parent.as_ref().map(|(parent, index)| (parent, *index))
+    }
+
+    /// Changes one entry.
+    pub(super) fn update(&self, index: usize, change: impl FnOnce(&mut Entry<D>)) {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = contents.entries.get_mut(index) {
+            change(entry);
+        }
+    }
+}
+
+/// A chain of ten thousand parents must not be dropped by ten thousand nested calls.
+impl<D> Drop for Node<D> {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some((parent, _)) = next {
+            next = Arc::into_inner(parent).and_then(|mut node| node.parent.take());
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What is left to do, and which of it comes next.
+
+use super::node::Node;
+use crate::entry::Look;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use waxseal_os::files::{Dir, FileError};
+
+/// A directory to list.
+pub(super) struct DirTask<D> {
+    pub node: Arc<Node<D>>,
+    pub at: At,
+}
+
+/// How a directory is reached.
+pub(super) enum At {
+    /// It is open already.
+    Open(Dir),
+    /// Descriptors are scarce: open it below this one when its turn comes.
+    Below(Arc<Dir>, Box<[u8]>),
+    /// It could not be opened.
+    Closed(FileError),
+}
+
+/// A regular file to read.
+pub(super) struct FileTask<D> {
+    pub node: Arc<Node<D>>,
+    /// Which entry of the node.
+    pub index: usize,
+    pub dir: Arc<Dir>,
+    pub name: Box<[u8]>,
+    /// The size by stat, in bytes.
+    pub size: u64,
+    pub look: Look,
+    /// How often it was tried.
+    pub attempt: u32,
+}
+
+/// Ordered by size, for the pool of large files.
+pub(super) struct BySize<D>(pub FileTask<D>);
+
+impl<D> PartialEq for BySize<D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.size == other.0.size
+    }
+}
+impl<D> Eq for BySize<D> {}
+impl<D> PartialOrd for BySize<D> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<D> Ord for BySize<D> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.size.cmp(&other.0.size)
+    }
+}
+
+/// Files up to this many bytes are read whole and in batches.
+pub(super) const SMALL: u64 = 64 * 1024;
+/// How many small files make a batch, and how many bytes at most.
+const BATCH: usize = 64;
+pub(super) const BATCH_BYTES: u64 = 256 * 1024;
+/// How many large files are streamed side by side by one worker.
+pub(super) const LANES: usize = 16;
+/// When so many files wait, files come before directories: memory and descriptors stay bounded.
+const MANY_FILES: usize = 2048;
+
+/// What a worker is given.
+pub(super) enum Work<D> {
+    Directory(DirTask<D>),
+    /// Small files, to be read whole.
+    Batch(Vec<FileTask<D>>),
+    /// Large files, to be streamed; more are to be had by [`Queue::next_large`].
+    Stream(Vec<FileTask<D>>),
+    /// A file that moved, to be tried again.
+    Again(FileTask<D>),
+}
+
+struct State<D> {
+    dirs: Vec<DirTask<D>>,
+    small: Vec<FileTask<D>>,
+    large: BinaryHeap<BySize<D>>,
+    late: Vec<(Instant, FileTask<D>)>,
+    working: usize,
+    streaming: usize,
+    stopped: bool,
+}
+
+/// The work of one scan.
+pub(super) struct Queue<D> {
+    state: Mutex<State<D>>,
+    changed: Condvar,
+    most_streams: usize,
+    open_files: u64,
+}
+
+impl<D> Queue<D> {
+    pub fn new(most_streams: usize, open_files: u64) -> Queue<D> {
+        Queue {
+            state: Mutex::new(State {
+                dirs: Vec::new(),
+                small: Vec::new(),
+                large: BinaryHeap::new(),
+                late: Vec::new(),
+                // Whoever starts the scan counts as working until the roots are queued.
+                working: 1,
+                streaming: 0,
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+            most_streams,
+            open_files,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<D>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a directory may be kept open while it waits.
+    pub fn may_keep_open(&self) -> bool {
+        (self.lock().dirs.len() as u64) < self.open_files.saturating_sub(2 * MANY_FILES as u64) / 2
+    }
+
+    /// Adds what was found in one directory.
+    pub fn add(&self, dirs: Vec<DirTask<D>>, files: Vec<FileTask<D>>) {
+        let mut state = self.lock();
+        state.dirs.extend(dirs.into_iter().rev());
+        for file in files {
+            if file.size <= SMALL {
+                state.small.push(file);
+            } else {
+                state.large.push(BySize(file));
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Puts a file that moved aside for a while.
+    pub fn later(&self, file: FileTask<D>, pause: Duration) {
+        self.lock().late.push((Instant::now() + pause, file));
+        self.changed.notify_one();
+    }
+
+    /// The largest file that waits to be streamed.
+    pub fn next_large(&self) -> Option<FileTask<D>> {
+        self.lock().large.pop().map(|file| file.0)
+    }
+
+    /// The next work; blocks while others may still find some. `None` when all is done. What is given must be
+    /// given back by [`Queue::finished`].
+    pub fn take(&self) -> Option<Work<D>> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(work) = state.next(self.most_streams) {
+                state.working += 1;
+                return Some(work);
+            }
+            let due = state.late.iter().map(|(due, _)| *due).min();
+            if due.is_none() && state.working == 0 {
+                self.changed.notify_all();
+                return None;
+            }
+            let wait =
+                due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
+            let (woken, _) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+        }
+    }
+
+    /// A worker has done what it was given.
+    pub fn finished(&self, stream: bool) {
+        let mut state = self.lock();
+        state.working -= 1;
+        if stream {
+            state.streaming -= 1;
+        }
+        if state.working == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for the end of the scan, at most so long: whether it is still going on.
+    pub fn wait_until_done(&self, at_most: Duration) -> bool {
+        let state = self.lock();
+        if state.is_over() {
+            return false;
+        }
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, at_most, |s| !s.is_over())
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.is_over()
+    }
+
+    /// Whether work waits for a worker.
+    pub fn has_waiting_work(&self) -> bool {
+        let state = self.lock();
+        state.dirs.len() + state.small.len() + state.large.len() > 0
+    }
+
+    /// Ends the scan early.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+impl<D> State<D> {
+    fn is_over(&self) -> bool {
+        let empty =
+            self.dirs.is_empty() && self.small.is_empty() && self.large.is_empty() && self.late.is_empty();
+        (self.stopped || empty) && self.working == 0
+    }
+
+    fn next(&mut self, most_streams: usize) -> Option<Work<D>> {
+        let may_stream = self.streaming < most_streams;
+        if self.small.len() >= BATCH {
+            return Some(self.batch());
+        }
+        if may_stream && self.large.len() >= LANES {
+            return Some(self.stream());
+        }
+        if self.small.len() + self.large.len() < MANY_FILES
+            && let Some(dir) = self.dirs.pop()
+        {
+            return Some(Work::Directory(dir));
+        }
+        if may_stream && !self.large.is_empty() {
+            return Some(self.stream());
+        }
+        if !self.small.is_empty() {
+            return Some(self.batch());
+        }
+        if let Some(dir) = self.dirs.pop() {
+            return Some(Work::Directory(dir));
+        }
+        let now = Instant::now();
+        let due = self.late.iter().position(|(due, _)| *due <= now)?;
+        Some(Work::Again(self.late.swap_remove(due).1))
+    }
+
+    fn batch(&mut self) -> Work<D> {
+        let mut bytes = 0;
+        let from_end = self.small.iter().rev().take(BATCH).take_while(|file| {
+            bytes += file.size;
+            bytes <= BATCH_BYTES
+        });
+        let keep = self.small.len() - from_end.count().max(1);
+        Work::Batch(self.small.split_off(keep))
+    }
+
+    /// Two workers at the end of a scan share what is left.
+    fn stream(&mut self) -> Work<D> {
+        self.streaming += 1;
+        let share = self.large.len().div_ceil(2).clamp(1, LANES);
+        let share = if self.large.len() >= LANES { LANES } else { share };
+        Work::Stream((0..share).filter_map(|_| self.large.pop()).map(|file| file.0).collect())
+    }
+}

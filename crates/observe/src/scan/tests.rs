@@ -1,0 +1,165 @@
+use super::*;
+use crate::entry::Look;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Mutex;
+use waxseal_hash::Algorithms;
+use waxseal_model::{FileState, FileType};
+
+/// Looks at everything and keeps it by path.
+#[derive(Default)]
+struct Collect {
+    seen: Mutex<BTreeMap<RawPath, FileState>>,
+    problems: Mutex<Vec<(RawPath, String)>>,
+    done: Mutex<Vec<RawPath>>,
+}
+
+impl Visitor for Collect {
+    type Dir = ();
+
+    fn plan(&self, _: &Node<()>, entries: &mut Vec<Entry<()>>) {
+        for entry in entries {
+            entry.look = Look::Full;
+            if entry.state.as_ref().is_some_and(|s| s.file_type == FileType::Dir) {
+                entry.descend = Some(());
+            }
+        }
+    }
+
+    fn done(&self, node: &Node<()>, entries: Vec<Entry<()>>, listing: Option<FileError>) -> Option<Digest> {
+        let mut problems = self.problems.lock().unwrap();
+        problems.extend(listing.map(|error| (node.path(), error.to_string())));
+        for entry in entries {
+            let path = node.path_of(&entry.name);
+            problems.extend(entry.problem.map(|problem| (path.clone(), problem.to_string())));
+            if let Some(state) = entry.state {
+                self.seen.lock().unwrap().insert(path, state);
+            }
+        }
+        self.done.lock().unwrap().push(node.path());
+        Some([node.is_roots() as u8; 32])
+    }
+}
+
+fn raw(path: &Path) -> RawPath {
+    RawPath::new(path.as_os_str().as_bytes())
+}
+
+fn collect(root: &Path, threads: Option<usize>, bottom_up: bool) -> Collect {
+    let collect = Collect::default();
+    let hashing = Hashing { algorithms: Algorithms { blake3: true, sha512: false }, max_sparse: 1 << 30 };
+    let options = Options { hashing, threads, bottom_up };
+    let root = Root { path: raw(root) };
+    let result = scan(vec![root], (), &collect, &options, &Progress::default());
+    assert_eq!(result, Some([1; 32]));
+    collect
+}
+
+#[test]
+fn every_size_is_read_and_hashed_whatever_the_number_of_workers() {
+    let temp = tempfile::tempdir().unwrap();
+    for (i, size) in
+        [0, 1, 63, 64, 4096, 65_535, 65_536, 65_537, 131_072, 300_001, 1 << 21].iter().enumerate()
+    {
+        let dir = temp.path().join(format!("d{}", i % 3));
+        std::fs::create_dir_all(&dir).unwrap();
+        let bytes: Vec<u8> = (0..*size).map(|b: u32| (b.wrapping_mul(31) >> 3) as u8).collect();
+        std::fs::write(dir.join(format!("f{size}")), bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("nowhere", temp.path().join("link")).unwrap();
+    let one = collect(temp.path(), Some(1), true).seen.into_inner().unwrap();
+    let eight = collect(temp.path(), Some(8), false).seen.into_inner().unwrap();
+    let auto = collect(temp.path(), None, true).seen.into_inner().unwrap();
+    assert_eq!(one, eight);
+    assert_eq!(one, auto);
+    assert_eq!(one.len(), 1 + 3 + 11 + 1);
+    for (path, state) in &one {
+        if state.file_type == FileType::File {
+            let bytes = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes())).unwrap();
+            let mut hasher = waxseal_hash::Sha256::new();
+            hasher.update(&bytes);
+            assert_eq!(state.digests.sha256, Some(hasher.finish()), "{path}");
+            assert!(state.digests.blake3.is_some());
+        }
+    }
+    assert_eq!(one[&raw(&temp.path().join("link"))].target(), Some(&b"nowhere"[..]));
+}
+
+#[test]
+fn holes_are_skipped_and_hash_like_zeros() {
+    let temp = tempfile::tempdir().unwrap();
+    let sparse = temp.path().join("sparse");
+    let file = std::fs::File::create(&sparse).unwrap();
+    file.set_len(3 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"x", (2 << 20) + 5).unwrap();
+    std::fs::write(temp.path().join("plain"), std::fs::read(&sparse).unwrap()).unwrap();
+    let seen = collect(temp.path(), None, false).seen.into_inner().unwrap();
+    let digests = |name: &str| seen[&raw(&temp.path().join(name))].digests.clone();
+    assert_eq!(digests("sparse"), digests("plain"));
+}
+
+#[test]
+fn directories_are_done_after_what_is_below_them_when_bottom_up() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(temp.path().join("a/b/c")).unwrap();
+    std::fs::write(temp.path().join("a/b/c/f"), "x").unwrap();
+    let done = collect(temp.path(), Some(4), true).done.into_inner().unwrap();
+    let lengths: Vec<usize> = done.iter().map(|path| path.as_bytes().len()).collect();
+    assert!(lengths.is_sorted_by(|a, b| a > b), "{done:?}");
+    assert_eq!(done.len(), 5);
+}
+
+#[test]
+fn two_thousand_levels_are_walked_with_names_beyond_path_max() {
+    let temp = tempfile::tempdir().unwrap();
+    // Beyond PATH_MAX only relative calls work.
+    let levels = 2000;
+    let old = std::env::current_dir().unwrap();
+    std::env::set_current_dir(temp.path()).unwrap();
+    for _ in 0..levels {
+        std::fs::create_dir("level").unwrap();
+        std::env::set_current_dir("level").unwrap();
+    }
+    std::fs::write("deepest", "x").unwrap();
+    std::env::set_current_dir(old).unwrap();
+    let collected = collect(temp.path(), None, true);
+    assert!(collected.problems.into_inner().unwrap().is_empty());
+    let seen = collected.seen.into_inner().unwrap();
+    assert_eq!(seen.len(), levels + 2);
+    let deepest = seen.keys().max_by_key(|path| path.as_bytes().len()).unwrap();
+    assert!(deepest.as_bytes().len() > levels * 6 && deepest.name() == b"deepest");
+}
+
+#[test]
+fn what_is_no_file_is_never_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let fifo = temp.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("socket")).unwrap();
+    let collected = collect(temp.path(), Some(2), false);
+    let seen = collected.seen.into_inner().unwrap();
+    assert_eq!(seen[&raw(&fifo)].file_type, FileType::Fifo);
+    assert_eq!(seen[&raw(&temp.path().join("socket"))].file_type, FileType::Socket);
+    assert!(collected.problems.into_inner().unwrap().is_empty());
+}
+
+#[test]
+fn a_root_that_is_missing_has_no_state_and_one_that_is_a_file_is_read() {
+    let temp = tempfile::tempdir().unwrap();
+    assert!(collect(&temp.path().join("none"), None, true).seen.into_inner().unwrap().is_empty());
+    std::fs::write(temp.path().join("file"), "x").unwrap();
+    let seen = collect(&temp.path().join("file"), None, true).seen.into_inner().unwrap();
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_scan_that_is_stopped_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    let progress = Progress::default();
+    progress.stop.store(true, Ordering::Relaxed);
+    let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 0 };
+    let options = Options { hashing, threads: None, bottom_up: true };
+    let root = Root { path: raw(temp.path()) };
+    assert_eq!(scan(vec![root], (), &Collect::default(), &options, &progress), None);
+}

@@ -1,0 +1,441 @@
+//! What one worker does: list directories, read small files in batches, stream large ones in lanes.
+
+use super::node::Node;
+use super::queue::{At, BATCH_BYTES, DirTask, FileTask, LANES, Queue, SMALL, Work};
+use super::{Options, Progress, Root, Visitor};
+use crate::entry::{Entry, Look, Problem};
+use crate::probe::{self, ATTEMPTS};
+use crate::read::{Content, PIECE, Stream, to_model};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use waxseal_hash::update_hashers;
+use waxseal_model::{Digest, Digests, FileState, FileType};
+use waxseal_os::files::{Dir, File, FileError};
+
+/// What all workers of a scan share.
+pub(super) struct Shared<'a, V: Visitor> {
+    pub queue: &'a Queue<V::Dir>,
+    pub visitor: &'a V,
+    pub options: &'a Options,
+    pub progress: &'a Progress,
+    pub result: Mutex<Option<Digest>>,
+}
+
+/// Where an entry is: the directory that holds it, and its name there.
+type Place = Result<(Arc<Dir>, Vec<u8>), FileError>;
+
+/// The memory that a worker reuses.
+struct Buffers {
+    names: Vec<MaybeUninit<u8>>,
+    arena: Vec<u8>,
+}
+
+/// The buffer of directory lists.
+const NAMES: usize = 32 * 1024;
+
+/// One file of a batch that has been read into the arena.
+struct Whole<D> {
+    task: FileTask<D>,
+    file: File,
+    before: FileState,
+    bytes: Range<usize>,
+}
+
+/// One file that is being streamed.
+struct Lane<D> {
+    task: FileTask<D>,
+    file: File,
+    before: FileState,
+    stream: Stream,
+    len: usize,
+}
+
+impl<V: Visitor> Shared<'_, V> {
+    /// Queues the roots; the queue counts the caller as working until then.
+    pub fn start(&self, roots: Vec<Root>, top: V::Dir) {
+        let mut roots: Vec<_> = roots.into_iter().map(|root| root.path).collect();
+        roots.sort();
+        roots.dedup();
+        let node = Arc::new(Node::new(None, b"", top));
+        let mut parents: Vec<(Box<[u8]>, Place)> = Vec::new();
+        let mut entries = Vec::new();
+        for path in roots {
+            let place = Dir::parent_of(&path).map(|(dir, name)| (Arc::new(dir), name));
+            let mut entry = Entry::new(path.as_bytes());
+            match place.as_ref().map_err(|error| *error).and_then(|(dir, name)| dir.stat(name)) {
+                Ok(state) => entry.state = Some(state),
+                Err(FileError::NotFound) => {}
+                Err(error) => entry.problem = Some(error.into()),
+            }
+            parents.push((path.as_bytes().into(), place));
+            entries.push(entry);
+        }
+        self.visitor.plan(&node, &mut entries);
+        let place = |name: &[u8]| match parents.binary_search_by(|(path, _)| (**path).cmp(name)) {
+            Ok(i) => parents.get(i).map_or(Err(FileError::NotFound), |(_, place)| place.clone()),
+            Err(_) => Err(FileError::NotFound),
+        };
+        self.hand_out(node, entries, None, place);
+        self.queue.finished(false);
+    }
+
+    pub fn into_result(self) -> Option<Digest> {
+        self.result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works until nothing is left.
+    pub fn work(&self) {
+        let mut buffers = Buffers { names: vec![MaybeUninit::uninit(); NAMES], arena: Vec::new() };
+        while let Some(work) = self.queue.take() {
+            let stream = matches!(work, Work::Stream(_));
+            match work {
+                Work::Directory(task) => self.directory(task, &mut buffers),
+                Work::Batch(files) => self.batch(files, &mut buffers),
+                Work::Stream(files) => self.stream(files),
+                Work::Again(file) => self.again(file),
+            }
+            self.queue.finished(stream);
+        }
+    }
+
+    /// Lists a directory, looks at each name, and hands out what is to be looked at closer.
+    fn directory(&self, task: DirTask<V::Dir>, buffers: &mut Buffers) {
+        let node = task.node;
+        let dir = match task.at {
+            At::Open(dir) => Ok(dir),
+            At::Below(parent, name) => parent.open_dir(&name),
+            At::Closed(error) => Err(error),
+        };
+        let dir = match dir {
+            Ok(dir) => Arc::new(dir),
+            Err(error) => {
+                return self.hand_out(node, Vec::new(), Some(error), |_| Err(error));
+            }
+        };
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let listing = dir.list(&mut buffers.names, |name| names.push(name.into())).err();
+        names.sort_unstable();
+        names.dedup();
+        let mut entries = Vec::with_capacity(names.len());
+        for name in names {
+            let mut entry = Entry::new(b"");
+            match dir.stat(&name) {
+                Ok(state) => entry.state = Some(state),
+                Err(FileError::NotFound) => continue,
+                Err(error) => entry.problem = Some(error.into()),
+            }
+            entry.name = name;
+            entries.push(entry);
+        }
+        Progress::add(&self.progress.entries, entries.len() as u64);
+        self.visitor.plan(&node, &mut entries);
+        self.hand_out(node, entries, listing, |name| Ok((Arc::clone(&dir), name.to_vec())));
+    }
+
+    /// Looks at what is no regular file at once, queues the files and the subdirectories.
+    fn hand_out(
+        &self,
+        node: Arc<Node<V::Dir>>,
+        mut entries: Vec<Entry<V::Dir>>,
+        listing: Option<FileError>,
+        place: impl Fn(&[u8]) -> Place,
+    ) {
+        let (mut dirs, mut files) = (Vec::new(), Vec::new());
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let Some(state) = &entry.state else { continue };
+            let (file_type, size) = (state.file_type, state.size);
+            if entry.look == Look::Stat && entry.descend.is_none() {
+                continue;
+            }
+            let (dir, name) = match place(&entry.name) {
+                Ok(place) => place,
+                Err(error) => {
+                    entry.problem = Some(error.into());
+                    continue;
+                }
+            };
+            match file_type {
+                FileType::File => files.push(FileTask {
+                    node: Arc::clone(&node),
+                    index,
+                    dir,
+                    name: name.into(),
+                    size,
+                    look: entry.look,
+                    attempt: 0,
+                }),
+                FileType::Dir => dirs.extend(self.look_at_directory(&node, index, entry, &dir, &name)),
+                _ => self.look_at_node(entry, &dir, &name),
+            }
+        }
+        let below = if self.options.bottom_up { dirs.len() } else { 0 };
+        node.add_pending(files.len() + below);
+        {
+            let mut contents = node.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            contents.entries = entries;
+            contents.listing = listing;
+        }
+        self.queue.add(dirs, files);
+        self.settle(node);
+    }
+
+    fn look_at_directory(
+        &self,
+        node: &Arc<Node<V::Dir>>,
+        index: usize,
+        entry: &mut Entry<V::Dir>,
+        dir: &Arc<Dir>,
+        name: &[u8],
+    ) -> Option<DirTask<V::Dir>> {
+        let full = entry.look != Look::Stat;
+        let keep = entry.descend.is_some() && (full || self.queue.may_keep_open());
+        let opened = if keep { Some(dir.open_dir(name)) } else { None };
+        if full {
+            let observed = match &opened {
+                Some(Ok(open)) => {
+                    open.stat_self().and_then(|state| Ok(probe::with_attributes(state, open.attributes()?)))
+                }
+                _ => dir.stat(name).and_then(|stat| probe::observe_node(dir, name, stat)),
+            };
+            match observed {
+                Ok(state) => entry.state = Some(state),
+                Err(FileError::NotFound) => {
+                    entry.state = None;
+                    return None;
+                }
+                Err(error) => entry.problem = Some(error.into()),
+            }
+        }
+        let context = entry.descend.take()?;
+        let at = match opened {
+            Some(Ok(open)) if self.queue.may_keep_open() => At::Open(open),
+            Some(Err(error)) => At::Closed(error),
+            _ => At::Below(Arc::clone(dir), name.into()),
+        };
+        let child = Arc::new(Node::new(Some((Arc::clone(node), index)), &entry.name, context));
+        Some(DirTask { node: child, at })
+    }
+
+    fn look_at_node(&self, entry: &mut Entry<V::Dir>, dir: &Dir, name: &[u8]) {
+        match probe::observe(dir, name, entry.look, &self.options.hashing) {
+            Ok(Some(observation)) => entry.state = Some(observation.state),
+            Ok(None) => entry.state = None,
+            Err(problem) => entry.problem = Some(problem),
+        }
+    }
+
+    /// One thing less to wait for; when it was the last, the directory is done, and perhaps those above it.
+    fn settle(&self, node: Arc<Node<V::Dir>>) {
+        let mut node = node;
+        while node.settle_one() {
+            let (entries, listing) = {
+                let mut contents = node.contents.lock().unwrap_or_else(PoisonError::into_inner);
+                (std::mem::take(&mut contents.entries), contents.listing)
+            };
+            let digest = self.visitor.done(&node, entries, listing);
+            let Some((parent, index)) = node.parent() else {
+                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = digest;
+                return;
+            };
+            if !self.options.bottom_up {
+                return;
+            }
+            let parent = Arc::clone(parent);
+            parent.update(index, |entry| entry.child = digest);
+            node = parent;
+        }
+    }
+
+    /// Reads small files whole, hashes them side by side.
+    fn batch(&self, files: Vec<FileTask<V::Dir>>, buffers: &mut Buffers) {
+        buffers.arena.resize((BATCH_BYTES + SMALL) as usize, 0);
+        let mut wholes: Vec<Whole<V::Dir>> = Vec::with_capacity(files.len());
+        let mut used = 0;
+        for task in files {
+            if task.look != Look::Full {
+                self.alone(task);
+                continue;
+            }
+            match self.read_whole(task, &mut buffers.arena, used) {
+                Some(whole) => {
+                    used = whole.bytes.end;
+                    wholes.push(whole);
+                }
+                None => continue,
+            }
+        }
+        let arena = &buffers.arena;
+        let mut digests = vec![Digests::default(); wholes.len()];
+        let messages = wholes.iter().map(|w| arena.get(w.bytes.clone()).unwrap_or_default());
+        self.options.hashing.algorithms.digest_each(messages, |i, done| {
+            if let Some(slot) = digests.get_mut(i) {
+                *slot = to_model(done);
+            }
+        });
+        for (whole, digests) in wholes.into_iter().zip(digests) {
+            let bytes = whole.bytes.len() as u64;
+            let content = Content { digests, prefix: None, bytes, complete: bytes == whole.before.size };
+            self.read(whole.task, &whole.file, whole.before, content);
+        }
+    }
+
+    /// Reads one small file into the arena at `start`; what fails or moved is dealt with.
+    fn read_whole(&self, task: FileTask<V::Dir>, arena: &mut [u8], start: usize) -> Option<Whole<V::Dir>> {
+        let (file, before) = match task.dir.open_file(&task.name) {
+            Ok(open) => open,
+            Err(error) => {
+                self.failed(task, error.into());
+                return None;
+            }
+        };
+        let wanted = before.size as usize;
+        let space = arena.get_mut(start..).unwrap_or_default();
+        if before.size > SMALL || wanted > space.len() {
+            self.alone(task);
+            return None;
+        }
+        let mut end = 0;
+        while end < wanted {
+            match file.read_at(space.get_mut(end..wanted).unwrap_or_default(), end as u64) {
+                Ok(0) => break,
+                Ok(n) => end += n,
+                Err(error) => {
+                    self.failed(task, error.into());
+                    return None;
+                }
+            }
+        }
+        Some(Whole { task, file, before, bytes: start..start + end })
+    }
+
+    /// Reads one file on its own.
+    fn alone(&self, task: FileTask<V::Dir>) {
+        let opened = task.dir.open_file(&task.name).map_err(Problem::from);
+        let content = opened.and_then(|(file, before)| {
+            let content = Content::read_alone(&file, &before, task.look, &self.options.hashing)?;
+            Ok((file, before, content))
+        });
+        match content {
+            Ok((file, before, content)) => self.read(task, &file, before, content),
+            Err(problem) => self.failed(task, problem),
+        }
+    }
+
+    /// Streams large files side by side, refilling lanes as they end.
+    fn stream(&self, files: Vec<FileTask<V::Dir>>) {
+        let mut waiting = files;
+        let mut lanes: Vec<Lane<V::Dir>> = Vec::with_capacity(LANES);
+        let mut buffer = vec![0; LANES * PIECE];
+        loop {
+            while lanes.len() < LANES
+                && let Some(task) = waiting.pop().or_else(|| self.queue.next_large())
+            {
+                lanes.extend(self.open_lane(task));
+            }
+            if lanes.is_empty() {
+                return;
+            }
+            let mut failed = Vec::new();
+            for (i, (lane, piece)) in lanes.iter_mut().zip(buffer.chunks_mut(PIECE)).enumerate() {
+                match lane.stream.fill(&lane.file, piece) {
+                    Ok(len) => lane.len = len,
+                    Err(error) => {
+                        lane.len = 0;
+                        failed.push((i, error));
+                    }
+                }
+            }
+            let mut jobs: Vec<_> = lanes
+                .iter_mut()
+                .zip(buffer.chunks(PIECE))
+                .map(|(lane, piece)| (&mut lane.stream.hasher, piece.get(..lane.len).unwrap_or_default()))
+                .collect();
+            update_hashers(&mut jobs);
+            for i in (0..lanes.len()).rev() {
+                let Some(lane) = lanes.get_mut(i) else { continue };
+                lane.stream.piece_hashed();
+                if lane.len > 0 {
+                    continue;
+                }
+                let lane = lanes.swap_remove(i);
+                match failed.iter().find(|(at, _)| *at == i) {
+                    Some((_, error)) => self.failed(lane.task, (*error).into()),
+                    None => self.read(lane.task, &lane.file, lane.before, lane.stream.finish()),
+                }
+            }
+        }
+    }
+
+    fn open_lane(&self, task: FileTask<V::Dir>) -> Option<Lane<V::Dir>> {
+        let opened = task.dir.open_file(&task.name).map_err(Problem::from);
+        let stream = opened.and_then(|(file, before)| {
+            let stream = Stream::new(&file, &before, task.look, &self.options.hashing)?;
+            Ok((file, before, stream))
+        });
+        match stream {
+            Ok((file, before, stream)) => Some(Lane { task, file, before, stream, len: 0 }),
+            Err(problem) => {
+                self.failed(task, problem);
+                None
+            }
+        }
+    }
+
+    /// A file has been read: its state is known, unless it moved meanwhile or may still move unseen.
+    fn read(&self, task: FileTask<V::Dir>, file: &File, before: FileState, content: Content) {
+        Progress::add(&self.progress.files, 1);
+        Progress::add(&self.progress.bytes, content.bytes);
+        let growing = matches!(task.look, Look::Growing { .. });
+        let settled = growing || probe::is_settled(file, &before);
+        let prefix = content.prefix.clone();
+        match probe::finish_file(file, before, content, task.look) {
+            Ok(Some(state)) if settled => self.known(task, |entry| {
+                entry.state = Some(state);
+                entry.prefix = prefix;
+            }),
+            Ok(_) => self.moved(task),
+            Err(error) => self.failed(task, error.into()),
+        }
+    }
+
+    /// A file moved while it was read: it gets another turn when the rest is done.
+    fn moved(&self, task: FileTask<V::Dir>) {
+        let task = FileTask { attempt: task.attempt + 1, ..task };
+        let pause = probe::pause(task.attempt);
+        self.queue.later(task, pause);
+    }
+
+    fn failed(&self, task: FileTask<V::Dir>, problem: Problem) {
+        match problem {
+            Problem::File(FileError::NotFound) => self.known(task, |entry| entry.state = None),
+            Problem::File(FileError::WrongType) if task.attempt < ATTEMPTS => self.moved(task),
+            problem => self.known(task, |entry| entry.problem = Some(problem)),
+        }
+    }
+
+    /// Another look, at whatever the name holds by now.
+    fn again(&self, task: FileTask<V::Dir>) {
+        match probe::observe(&task.dir, &task.name, task.look, &self.options.hashing) {
+            // A directory by now: nobody has planned what to do below it.
+            Ok(Some(observation)) if observation.state.file_type == FileType::Dir => {
+                self.known(task, |entry| entry.problem = Some(FileError::WrongType.into()));
+            }
+            Ok(Some(observation)) => {
+                Progress::add(&self.progress.files, 1);
+                Progress::add(&self.progress.bytes, observation.bytes);
+                self.known(task, |entry| {
+                    entry.state = Some(observation.state);
+                    entry.prefix = observation.prefix;
+                });
+            }
+            Ok(None) => self.known(task, |entry| entry.state = None),
+            Err(problem) => self.known(task, |entry| entry.problem = Some(problem)),
+        }
+    }
+
+    fn known(&self, task: FileTask<V::Dir>, change: impl FnOnce(&mut Entry<V::Dir>)) {
+        task.node.update(task.index, change);
+        self.settle(task.node);
+    }
+}
