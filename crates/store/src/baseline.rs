@@ -1,0 +1,144 @@
+//! Sealed baselines through time, and the directory records they are made of.
+
+use crate::Store;
+use crate::error::StoreError;
+use rusqlite::{Connection, OptionalExtension, Row};
+use waxseal_ledger::tree;
+use waxseal_model::{Digest, Timestamp};
+
+/// A baseline that has been sealed and is about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewBaseline {
+    /// The hash of the record of roots.
+    pub root: Digest,
+    /// The signed note.
+    pub seal: String,
+    /// The rules under which it was taken, as text.
+    pub rules: String,
+    /// When it was sealed.
+    pub time: Timestamp,
+    /// When the scan that it rests on began: what changed at or after this moment may have been read before it did.
+    pub scan_start: Timestamp,
+    /// Who sealed it.
+    pub who: String,
+    /// Why.
+    pub note: String,
+    /// Entries of all types.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Bytes hashed.
+    pub bytes: u64,
+}
+
+/// A stored baseline. Its seal has not been verified by this crate.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    /// Counted from 1.
+    pub generation: u64,
+    /// What was stored.
+    pub stored: NewBaseline,
+}
+
+/// Stores a baseline as the next generation.
+pub(crate) fn insert_baseline(connection: &Connection, b: &NewBaseline) -> Result<u64, StoreError> {
+    connection.execute(
+        "INSERT INTO baseline(root, seal, rules, time, scan_start, who, note, entries, files, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        rusqlite::params![
+            b.root,
+            b.seal,
+            b.rules,
+            b.time.as_micros(),
+            b.scan_start.as_micros(),
+            b.who,
+            b.note,
+            number(b.entries),
+            number(b.files),
+            number(b.bytes)
+        ],
+    )?;
+    Ok(connection.last_insert_rowid().unsigned_abs())
+}
+
+/// SQLite's integers are signed; counts never come near the limit.
+pub(crate) fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+const COLUMNS: &str = "generation, root, seal, rules, time, scan_start, who, note, entries, files, bytes";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Baseline> {
+    let count = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
+    let time = |i| row.get::<_, i64>(i).map(Timestamp::from_micros);
+    Ok(Baseline {
+        generation: count(0)?,
+        stored: NewBaseline {
+            root: row.get(1)?,
+            seal: row.get(2)?,
+            rules: row.get(3)?,
+            time: time(4)?,
+            scan_start: time(5)?,
+            who: row.get(6)?,
+            note: row.get(7)?,
+            entries: count(8)?,
+            files: count(9)?,
+            bytes: count(10)?,
+        },
+    })
+}
+
+impl Store {
+    /// The newest baseline.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when there is none although there is a database.
+    pub fn current_baseline(&self) -> Result<Baseline, StoreError> {
+        self.baseline(None)?.ok_or_else(|| StoreError::Damaged("it holds no baseline".into()))
+    }
+
+    /// The baseline of a generation, or the newest one.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn baseline(&self, generation: Option<u64>) -> Result<Option<Baseline>, StoreError> {
+        let newest = i64::MAX;
+        let at = generation.map_or(newest, number);
+        let sql = if generation.is_some() {
+            format!("SELECT {COLUMNS} FROM baseline WHERE generation = ?1")
+        } else {
+            format!("SELECT {COLUMNS} FROM baseline WHERE generation <= ?1 ORDER BY generation DESC LIMIT 1")
+        };
+        self.read(|connection| Ok(connection.query_row(&sql, [at], from_row).optional()?))
+    }
+
+    /// All baselines, oldest first.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn baselines(&self) -> Result<Vec<Baseline>, StoreError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare(&format!("SELECT {COLUMNS} FROM baseline ORDER BY generation"))?;
+            let rows = query.query_map([], from_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The directory record of this hash.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is missing or does not have the hash any more.
+    pub fn record(&self, hash: &Digest) -> Result<Vec<u8>, StoreError> {
+        let record: Option<Vec<u8>> = self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT record FROM node WHERE hash = ?1 LIMIT 1")?;
+            Ok(query.query_row([hash], |row| row.get(0)).optional()?)
+        })?;
+        let name = || waxseal_model::digest::hex(hash);
+        match record {
+            None => Err(StoreError::Damaged(format!("the directory record {} is missing", name()))),
+            Some(record) if tree::directory_hash(&record) == *hash => Ok(record),
+            Some(_) => Err(StoreError::Damaged(format!("the directory record {} was changed", name()))),
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Changes: what was found is compared with what is open, and written in one transaction.
+
+use crate::baseline::number;
+use crate::error::StoreError;
+use crate::{Store, connect};
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use waxseal_model::change::Seen;
+use waxseal_model::{
+    Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,
+    Timestamp, record,
+};
+
+/// A difference from the baseline as it was seen, before it has an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub path: RawPath,
+    /// The watch whose rules decide.
+    pub watch: String,
+    /// How it differs.
+    pub kind: ChangeKind,
+    /// The attributes that count and differ.
+    pub fields: AttributeSet,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What made us look.
+    pub source: Source,
+    /// The baseline's state.
+    pub before: Option<Seen>,
+    /// The state now.
+    pub after: Option<Seen>,
+    /// Where it came from.
+    pub from: Option<RawPath>,
+}
+
+/// What recording made of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new change was opened.
+    New(Change),
+    /// An open change moved again: its count is higher by one.
+    Again(Change),
+    /// The path is back in its baseline state.
+    Resolved(Change),
+}
+
+/// What recording needs to know of the rules.
+pub trait Rules {
+    /// The attributes that count for a watch and differ between two states.
+    fn differences(&self, watch: &str, before: &Seen, after: &Seen) -> AttributeSet;
+    /// The severity of a move with these differences.
+    fn severity_of_move(&self, found: &Found) -> Severity;
+}
+
+/// A collection of findings of one look (a scan, or a batch of events), held outside of the database proper
+/// until it is committed, so that no number of findings fills the memory and none is recorded by halves.
+#[derive(Debug)]
+pub struct Findings<'s> {
+    store: &'s Store,
+    connection: Connection,
+}
+
+/// The new and the old path of a move.
+type Pair = (Vec<u8>, Vec<u8>);
+
+const TEMP: &str = "
+PRAGMA temp_store = FILE;
+CREATE TEMP TABLE found(
+    path BLOB PRIMARY KEY, watch TEXT, kind TEXT, fields TEXT, severity INTEGER, source TEXT,
+    before BLOB, before_user TEXT, before_group TEXT, after BLOB, after_user TEXT, after_group TEXT,
+    from_path BLOB, object_before BLOB, object_after BLOB) WITHOUT ROWID;
+CREATE INDEX temp.found_by_object ON found(object_before) WHERE kind = 'removed';
+";
+
+impl Store {
+    /// Begins a collection.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn findings(&self) -> Result<Findings<'_>, StoreError> {
+        let connection = connect(self.dir(), false)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch(TEMP)?;
+        Ok(Findings { store: self, connection })
+    }
+}
+
+/// What makes two sightings of a name the same object with the same content.
+fn object_key(seen: Option<&Seen>) -> Option<Vec<u8>> {
+    let state = &seen?.state;
+    let mut key = vec![state.file_type as u8];
+    key.extend(state.inode.to_le_bytes());
+    key.extend(state.device.major.to_le_bytes());
+    key.extend(state.device.minor.to_le_bytes());
+    let btime = state.btime.unwrap_or_default();
+    key.extend(btime.seconds.to_le_bytes());
+    key.extend(btime.nanos.to_le_bytes());
+    match state.file_type {
+        FileType::File => key.extend(state.digests.sha256.as_ref()?),
+        FileType::Symlink => key.extend(state.target()?),
+        _ => {}
+    }
+    Some(key)
+}
+
+fn fields_text(fields: AttributeSet) -> String {
+    fields.iter().map(Attribute::name).collect::<Vec<_>>().join(",")
+}
+
+fn fields_from(text: &str) -> AttributeSet {
+    text.split(',').filter_map(Attribute::from_name).collect()
+}
+
+fn severity_from(rank: i64) -> Severity {
+    usize::try_from(rank).ok().and_then(|i| Severity::ALL.get(i).copied()).unwrap_or(Severity::Critical)
+}
+
+fn seen_from(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Seen>> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>(first)? else { return Ok(None) };
+    let state = record::state_from_bytes(&bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(first, rusqlite::types::Type::Blob, Box::new(error))
+    })?;
+    Ok(Some(Seen { state, user: row.get(first + 1)?, group: row.get(first + 2)? }))
+}
+
+fn bytes_of(seen: Option<&Seen>) -> Option<Vec<u8>> {
+    seen.map(|s| record::state_to_bytes(&s.state))
+}
+
+/// Columns that a finding and a change share, in this order.
+const SHARED: &str = "path, watch, kind, fields, severity, source, before, before_user, before_group,
+    after, after_user, after_group, from_path";
+
+fn found_from(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let text = |i| row.get::<_, String>(i);
+    Ok(Found {
+        path: RawPath::new(row.get::<_, Vec<u8>>(0)?),
+        watch: text(1)?,
+        kind: ChangeKind::from_name(&text(2)?).unwrap_or(ChangeKind::Modified),
+        fields: fields_from(&text(3)?),
+        severity: severity_from(row.get(4)?),
+        source: Source::from_name(&text(5)?).unwrap_or(Source::Scan),
+        before: seen_from(row, 6)?,
+        after: seen_from(row, 9)?,
+        from: row.get::<_, Option<Vec<u8>>>(12)?.map(RawPath::new),
+    })
+}
+
+const CHANGE_COLUMNS: &str = "path, watch, kind, fields, severity, source, before, before_user, before_group,
+    after, after_user, after_group, from_path, id, change_set, first, last, count";
+
+fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
+    let found = found_from(row)?;
+    let unsigned = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
+    Ok(Change {
+        id: ChangeId(unsigned(13)?),
+        set: SetId(unsigned(14)?),
+        first: Timestamp::from_micros(row.get(15)?),
+        last: Timestamp::from_micros(row.get(16)?),
+        count: unsigned(17)?,
+        path: found.path,
+        watch: found.watch,
+        kind: found.kind,
+        fields: found.fields,
+        severity: found.severity,
+        source: found.source,
+        before: found.before,
+        after: found.after,
+        from: found.from,
+    })
+}
+
+impl Findings<'_> {
+    /// Adds one finding; a later one of the same path replaces it.
+    ///
+    /// # Errors
+    /// As the temporary file says.
+    pub fn add(&self, found: &Found) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(&format!(
+            "INSERT OR REPLACE INTO temp.found({SHARED}, object_before, object_after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        ))?;
+        let (before, after) = (found.before.as_ref(), found.after.as_ref());
+        insert.execute(params![
+            found.path.as_bytes(),
+            found.watch,
+            found.kind.name(),
+            fields_text(found.fields),
+            found.severity as i64,
+            found.source.name(),
+            bytes_of(before),
+            before.and_then(|s| s.user.as_deref()),
+            before.and_then(|s| s.group.as_deref()),
+            bytes_of(after),
+            after.and_then(|s| s.user.as_deref()),
+            after.and_then(|s| s.group.as_deref()),
+            found.from.as_ref().map(RawPath::as_bytes),
+            object_key(before),
+            object_key(after),
+        ])?;
+        Ok(())
+    }
+
+    /// Calls `each` with every finding, worst first, for showing them when they cannot be recorded.
+    ///
+    /// # Errors
+    /// As the temporary file says.
+    pub fn each(&self, mut each: impl FnMut(Found)) -> Result<(), StoreError> {
+        let sql = format!("SELECT {SHARED} FROM temp.found ORDER BY severity DESC, path");
+        let mut query = self.connection.prepare(&sql)?;
+        for row in query.query_map([], found_from)? {
+            each(row?);
+        }
+        Ok(())
+    }
+
+    /// Pairs what was removed with what appeared elsewhere as the same object with the same content.
+    fn pair_moves(&self, rules: &dyn Rules) -> Result<(), StoreError> {
+        for (new, old) in self.pairs()? {
+            let find = format!("SELECT {SHARED} FROM temp.found WHERE path = ?1");
+            let find = |path: &[u8]| -> Result<Found, StoreError> {
+                Ok(self.connection.prepare_cached(&find)?.query_row([path], found_from)?)
+            };
+            let (mut found, source) = (find(&new)?, find(&old)?);
+            found.from = Some(source.path);
+            if found.kind == ChangeKind::Added {
+                if let (Some(before), Some(after)) = (&source.before, &found.after) {
+                    found.fields = rules.differences(&found.watch, before, after);
+                }
+                found.kind = ChangeKind::Moved;
+                found.before = source.before;
+                found.severity = rules.severity_of_move(&found).max(source.severity);
+                self.connection.prepare_cached("DELETE FROM temp.found WHERE path = ?1")?.execute([&old])?;
+            }
+            // Where it took the place of a sealed file, the old name stays `removed`: nothing stands there now.
+            self.add(&found)?;
+        }
+        Ok(())
+    }
+
+    /// New and old paths of what moved, each used once.
+    fn pairs(&self) -> Result<Vec<Pair>, StoreError> {
+        let mut query = self.connection.prepare(
+            "SELECT new.path, old.path FROM temp.found AS new JOIN temp.found AS old
+                 ON old.kind = 'removed' AND old.object_before = new.object_after
+             WHERE new.kind != 'removed' AND new.object_before IS NOT new.object_after
+             ORDER BY new.path, old.path",
+        )?;
+        let mut rows = query.query([])?;
+        let (mut pairs, mut taken) = (Vec::<Pair>::new(), HashSet::new());
+        while let Some(row) = rows.next()? {
+            let (new, old): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let placed = pairs.last().is_some_and(|(last, _)| *last == new);
+            if !placed && taken.insert(old.clone()) {
+                pairs.push((new, old));
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// Records everything in one durable transaction: opens what is new, counts up what moved again, and resolves the
+    /// open changes that were not found although `looked_at` says that their path was. What is different now is
+    /// appended to `outcomes`, where the caller wants to know.
+    ///
+    /// # Errors
+    /// As the database says; nothing has been recorded then.
+    pub fn commit(
+        &mut self,
+        cause: &str,
+        now: Timestamp,
+        rules: &dyn Rules,
+        looked_at: &dyn Fn(&RawPath) -> bool,
+        mut outcomes: Option<&mut Vec<Outcome>>,
+    ) -> Result<(), StoreError> {
+        self.pair_moves(rules)?;
+        // The store's own writer waits as well: there is one writer at a time in this process.
+        let _writer = self.store.writer();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut set = None;
+        {
+            let mut query = transaction.prepare(&format!("SELECT {SHARED} FROM temp.found ORDER BY path"))?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let found = found_from(row)?;
+                let outcome = record_one(&transaction, &found, cause, now, rules, &mut set)?;
+                if let (Some(outcomes), Some(outcome)) = (&mut outcomes, outcome) {
+                    outcomes.push(outcome);
+                }
+            }
+            resolve(&transaction, now, looked_at, &mut outcomes)?;
+        }
+        transaction.commit()?;
+        self.connection.execute("DELETE FROM temp.found", [])?;
+        Ok(())
+    }
+}
+
+fn open_change(connection: &Connection, path: &RawPath) -> rusqlite::Result<Option<Change>> {
+    connection
+        .prepare_cached(&format!("SELECT {CHANGE_COLUMNS} FROM change WHERE path = ?1 AND status = 'open'"))?
+        .query_row([path.as_bytes()], change_from)
+        .optional()
+}
+
+fn record_one(
+    connection: &Connection,
+    found: &Found,
+    cause: &str,
+    now: Timestamp,
+    rules: &dyn Rules,
+    set: &mut Option<i64>,
+) -> Result<Option<Outcome>, StoreError> {
+    let open = open_change(connection, &found.path)?;
+    if let Some(open) = &open
+        && is_same(open, found, rules)
+    {
+        return Ok(None);
+    }
+    let set_id = match open.as_ref().map(|open| number(open.set.0)).or(*set) {
+        Some(id) => id,
+        None => {
+            let sql = "INSERT INTO change_set(cause, first, last) VALUES (?1, ?2, ?2)";
+            connection.execute(sql, (cause, now.as_micros()))?;
+            *set.insert(connection.last_insert_rowid())
+        }
+    };
+    connection
+        .prepare_cached("UPDATE change_set SET last = ?2 WHERE id = ?1")?
+        .execute((set_id, now.as_micros()))?;
+    let (before, after) = (found.before.as_ref(), found.after.as_ref());
+    connection
+        .prepare_cached(
+            "INSERT INTO change(path, watch, kind, fields, severity, source, before, before_user, before_group,
+                after, after_user, after_group, from_path, path_text, severity_text, change_set, first, last, count, status)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, 1, 'open')
+             ON CONFLICT(path) WHERE status = 'open' DO UPDATE SET
+                watch = excluded.watch, kind = excluded.kind, fields = excluded.fields, severity = excluded.severity,
+                source = excluded.source, before = excluded.before, before_user = excluded.before_user,
+                before_group = excluded.before_group, after = excluded.after, after_user = excluded.after_user,
+                after_group = excluded.after_group, from_path = excluded.from_path,
+                severity_text = excluded.severity_text, last = excluded.last, count = count + 1",
+        )?
+        .execute(params![
+            found.path.as_bytes(),
+            found.watch,
+            found.kind.name(),
+            fields_text(found.fields),
+            found.severity as i64,
+            found.source.name(),
+            bytes_of(before),
+            before.and_then(|s| s.user.as_deref()),
+            before.and_then(|s| s.group.as_deref()),
+            bytes_of(after),
+            after.and_then(|s| s.user.as_deref()),
+            after.and_then(|s| s.group.as_deref()),
+            found.from.as_ref().map(RawPath::as_bytes),
+            found.path.for_people(),
+            found.severity.name(),
+            set_id,
+            now.as_micros(),
+        ])?;
+    let change = open_change(connection, &found.path)?;
+    Ok(change.map(|change| if open.is_some() { Outcome::Again(change) } else { Outcome::New(change) }))
+}
+
+/// Whether a finding tells nothing that the open change did not say.
+fn is_same(open: &Change, found: &Found, rules: &dyn Rules) -> bool {
+    let same_side = |a: &Option<Seen>, b: &Option<Seen>| match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => rules.differences(&found.watch, a, b).is_empty(),
+        _ => false,
+    };
+    open.kind == found.kind
+        && open.fields == found.fields
+        && open.from == found.from
+        && same_side(&open.before, &found.before)
+        && same_side(&open.after, &found.after)
+}
+
+fn resolve(
+    connection: &Connection,
+    now: Timestamp,
+    looked_at: &dyn Fn(&RawPath) -> bool,
+    outcomes: &mut Option<&mut Vec<Outcome>>,
+) -> Result<(), StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT id, path FROM change WHERE status = 'open' AND path NOT IN (SELECT path FROM temp.found)",
+    )?;
+    let mut back = Vec::new();
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        if looked_at(&RawPath::new(row.get::<_, Vec<u8>>(1)?)) {
+            back.push(row.get::<_, i64>(0)?);
+        }
+    }
+    for id in back {
+        let sql = "UPDATE change SET status = 'resolved', closed = ?2 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute((id, now.as_micros()))?;
+        if let Some(outcomes) = outcomes {
+            let sql = format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1");
+            outcomes.push(Outcome::Resolved(connection.prepare_cached(&sql)?.query_row([id], change_from)?));
+        }
+    }
+    Ok(())
+}
+
+/// A change set with what its open changes add up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Its name.
+    pub id: SetId,
+    /// What made it.
+    pub cause: String,
+    /// When its first change was seen.
+    pub first: Timestamp,
+    /// When one of its changes last moved.
+    pub last: Timestamp,
+}
+
+impl Store {
+    /// Calls `each` with every open change, worst first, then by path.
+    ///
+    /// # Errors
+    /// As the database says, or the first error of `each`.
+    pub fn each_open_change<E: From<StoreError>>(
+        &self,
+        mut each: impl FnMut(Change) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql =
+            format!("SELECT {CHANGE_COLUMNS} FROM change WHERE status = 'open' ORDER BY severity DESC, path");
+        let mut stopped = None;
+        self.read(|connection| {
+            let mut query = connection.prepare(&sql)?;
+            for change in query.query_map([], change_from)? {
+                if let Err(error) = each(change?) {
+                    stopped = Some(error);
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        stopped.map_or(Ok(()), Err)
+    }
+
+    /// The sets that have open changes, newest first.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn open_sets(&self) -> Result<Vec<ChangeSet>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare(
+                "SELECT id, cause, first, last FROM change_set
+                 WHERE id IN (SELECT change_set FROM change WHERE status = 'open') ORDER BY id DESC",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok(ChangeSet {
+                    id: SetId(row.get::<_, i64>(0)?.unsigned_abs()),
+                    cause: row.get(1)?,
+                    first: Timestamp::from_micros(row.get(2)?),
+                    last: Timestamp::from_micros(row.get(3)?),
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The change of this id, open or not.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn change(&self, id: ChangeId) -> Result<Option<Change>, StoreError> {
+        let sql = format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1");
+        self.read(|connection| Ok(connection.query_row(&sql, [number(id.0)], change_from).optional()?))
+    }
+
+    /// The open change of a path.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn open_change_of(&self, path: &RawPath) -> Result<Option<Change>, StoreError> {
+        self.read(|connection| Ok(open_change(connection, path)?))
+    }
+
+    /// How many changes are open, by severity from `info` up.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn count_open(&self) -> Result<[u64; 5], StoreError> {
+        let mut counts = [0; 5];
+        self.read(|connection| {
+            let sql = "SELECT severity, count(*) FROM change WHERE status = 'open' GROUP BY severity";
+            let mut query = connection.prepare(sql)?;
+            for row in query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
+                let (rank, count) = row?;
+                if let Some(slot) = counts.get_mut(severity_from(rank) as usize) {
+                    *slot += count.unsigned_abs();
+                }
+            }
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+}

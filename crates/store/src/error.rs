@@ -1,0 +1,75 @@
+//! What can go wrong with the state, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Why the state could not be read or written. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing has been sealed here.
+    #[error("there is no baseline in {}: run `waxseal init` first", show(.0))]
+    NoState(PathBuf),
+    /// Something has been sealed here before.
+    #[error("{} already holds a baseline; it is never overwritten: use `waxseal check`, or give another --state-dir", show(.0))]
+    Exists(PathBuf),
+    /// The directory could be changed by others.
+    #[error("the state directory {} {}", show(.0), .1)]
+    Insecure(PathBuf, &'static str),
+    /// The file is not ours, or of a newer version.
+    #[error("{} {}", show(.0), .1)]
+    Foreign(PathBuf, String),
+    /// The file is ours and broken.
+    #[error(
+        "the database is damaged ({0}): what it says cannot be trusted; restore the state directory from a backup, or move it away and seal anew"
+    )]
+    Damaged(String),
+    /// No room.
+    #[error("the disk that holds the state directory is full: nothing was recorded; make room and try again")]
+    Full,
+    /// Another process writes for longer than we wait.
+    #[error("the database is in use by another program ({0}); try again when it is done")]
+    Busy(String),
+    /// The monitor or an init holds the lock.
+    #[error("another waxseal is running on {} ({})", show(.0), .1)]
+    Locked(PathBuf, String),
+    /// The file system refused.
+    #[error("{}: {}", show(.0), .1)]
+    Io(PathBuf, std::io::Error),
+    /// Anything else that SQLite says.
+    #[error("the database could not be used: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+fn show(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    waxseal_model::escape::for_people(path.as_os_str().as_bytes())
+}
+
+impl StoreError {
+    /// An error of a file operation, with a full disk recognised.
+    pub fn io(path: impl Into<PathBuf>, error: std::io::Error) -> StoreError {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
+            _ => StoreError::Io(path.into(), error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        use rusqlite::ErrorCode::*;
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(DiskFull) => StoreError::Full,
+            Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => StoreError::Busy(text),
+            Some(DatabaseCorrupt) => StoreError::Damaged(text),
+            Some(NotADatabase) => StoreError::Damaged("it is not a SQLite database".into()),
+            _ => StoreError::Sqlite(error),
+        }
+    }
+}
+
+impl From<waxseal_model::record::RecordError> for StoreError {
+    fn from(error: waxseal_model::record::RecordError) -> StoreError {
+        StoreError::Damaged(error.to_string())
+    }
+}

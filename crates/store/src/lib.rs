@@ -1,0 +1,92 @@
+//! What Waxseal remembers, and where: the state directory and its SQLite database.
+//!
+//! In: records, seals, changes. Out: the same, checked: a directory record is only given out when it still has the
+//! hash it was asked for by. Everything written in one transaction is there wholly or not at all after a crash.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this crate owns the state directory"
+)]
+
+pub mod baseline;
+mod build;
+pub mod changes;
+pub mod error;
+pub mod lock;
+pub mod scans;
+mod schema;
+pub mod state_dir;
+mod tracked;
+
+pub use baseline::{Baseline, NewBaseline};
+pub use build::Builder;
+pub use changes::{ChangeSet, Findings, Found, Outcome, Rules};
+pub use error::StoreError;
+pub use lock::Lock;
+pub use scans::{ScanKind, ScanRecord};
+pub use state_dir::StateDir;
+pub use tracked::Tracked;
+
+use rusqlite::{Connection, OpenFlags};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The open database. One connection writes, others read; a write transaction of another process is waited for.
+#[derive(Debug)]
+pub struct Store {
+    dir: StateDir,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// How long a transaction of another process is waited for.
+const BUSY: Duration = Duration::from_secs(20);
+
+impl Store {
+    /// Opens the database of a state directory.
+    ///
+    /// # Errors
+    /// [`StoreError::NoState`] when there is none yet, [`StoreError::Foreign`] when the file is of another program
+    /// or of a newer version, [`StoreError::Damaged`] when it is broken.
+    pub fn open(dir: &StateDir) -> Result<Store, StoreError> {
+        if !dir.has_database() {
+            return Err(StoreError::NoState(dir.path().to_path_buf()));
+        }
+        let writer = connect(dir, false)?;
+        schema::check(&writer, dir)?;
+        writer.pragma_update(None, "journal_mode", "WAL")?;
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        Ok(Store { dir: dir.clone(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// The directory it lives in.
+    pub fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a query on a connection that no other thread uses.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => connect(&self.dir, true)?,
+        };
+        let answer = query(&connection);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        answer
+    }
+}
+
+fn connect(dir: &StateDir, read_only: bool) -> Result<Connection, StoreError> {
+    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(dir.database(), flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}

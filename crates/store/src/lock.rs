@@ -1,0 +1,77 @@
+//! The lock that makes one monitor (or one init) the only one.
+
+use crate::error::StoreError;
+use crate::state_dir::StateDir;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// Held while it lives; the kernel frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock and leaves `holder` (one line, such as `monitor, pid 812`) for others to read.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] with the holder's line when it is taken.
+    pub fn take(dir: &StateDir, holder: &str) -> Result<Lock, StoreError> {
+        let path = dir.lock_file();
+        let io = |error| StoreError::io(&path, error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked(dir.path().to_path_buf(), read_holder(&mut file)));
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        // A full disk must not keep anybody from watching: the line is a courtesy.
+        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+        Ok(Lock { _file: file })
+    }
+
+    /// Who holds the lock now, if anybody does.
+    pub fn holder(dir: &StateDir) -> Option<String> {
+        let mut file = OpenOptions::new().read(true).open(dir.lock_file()).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
+            _ => None,
+        }
+    }
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4096).read_to_end(&mut bytes));
+    waxseal_model::escape::for_people(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_refused_and_told_who_holds_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("state");
+        let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(temp.path()).unwrap());
+        let dir = StateDir::create(&path, uid).unwrap();
+        assert_eq!(Lock::holder(&dir), None);
+        let held = Lock::take(&dir, "monitor, pid 1").unwrap();
+        let refused = Lock::take(&dir, "monitor, pid 2").unwrap_err().to_string();
+        assert!(refused.contains("monitor, pid 1"), "{refused}");
+        assert_eq!(Lock::holder(&dir).as_deref(), Some("monitor, pid 1"));
+        drop(held);
+        assert!(Lock::take(&dir, "monitor, pid 3").is_ok());
+    }
+}

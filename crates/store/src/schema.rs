@@ -1,0 +1,71 @@
+//! The tables. Findings and history are plain, so that people can query them.
+
+use crate::error::StoreError;
+use crate::state_dir::StateDir;
+use rusqlite::Connection;
+
+/// "WXSL": marks the file as ours.
+const APPLICATION_ID: i32 = 0x5758_534c;
+/// Raised whenever the tables change; older versions are migrated, newer ones refused.
+const VERSION: i32 = 1;
+
+/// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
+/// `docs/baseline-format.md` describes; everything else is readable as it stands.
+const TABLES: &str = "
+CREATE TABLE node(id INTEGER PRIMARY KEY, hash BLOB NOT NULL, record BLOB NOT NULL);
+CREATE INDEX node_by_hash ON node(hash);
+CREATE TABLE baseline(
+    generation INTEGER PRIMARY KEY, root BLOB NOT NULL, seal TEXT NOT NULL, rules TEXT NOT NULL,
+    time INTEGER NOT NULL, scan_start INTEGER NOT NULL, who TEXT NOT NULL, note TEXT NOT NULL,
+    entries INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE change_set(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, cause TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE change(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, change_set INTEGER NOT NULL REFERENCES change_set(id),
+    status TEXT NOT NULL, path BLOB NOT NULL, path_text TEXT NOT NULL, watch TEXT NOT NULL,
+    kind TEXT NOT NULL, fields TEXT NOT NULL, severity INTEGER NOT NULL, severity_text TEXT NOT NULL,
+    source TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+    before BLOB, before_user TEXT, before_group TEXT, after BLOB, after_user TEXT, after_group TEXT,
+    from_path BLOB, closed INTEGER);
+CREATE UNIQUE INDEX change_open ON change(path) WHERE status = 'open';
+CREATE INDEX change_by_set ON change(change_set);
+CREATE TABLE scan(
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER NOT NULL,
+    outcome TEXT NOT NULL, checked INTEGER NOT NULL, errors INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE tracked(
+    directory BLOB NOT NULL, name BLOB NOT NULL, state BLOB NOT NULL, first INTEGER NOT NULL,
+    PRIMARY KEY(directory, name)) WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// Makes the tables in a new file.
+pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    connection.execute_batch(TABLES)?;
+    Ok(())
+}
+
+/// Refuses files that are not ours.
+pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), StoreError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    if number("application_id")? != APPLICATION_ID {
+        let why = "is not a Waxseal database: give another --state-dir, or move the file away".to_string();
+        return Err(StoreError::Foreign(dir.database(), why));
+    }
+    match number("user_version")? {
+        VERSION => {}
+        other => {
+            let why = format!(
+                "has version {other}, and this program reads version {VERSION}: use the program that wrote it"
+            );
+            return Err(StoreError::Foreign(dir.database(), why));
+        }
+    }
+    let tables: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','tracked','meta')",
+        [],
+        |row| row.get(0),
+    )?;
+    if tables == 7 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+}
