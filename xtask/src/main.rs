@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "reads and writes the working tree, never hostile files")]
 
 mod arrows;
+mod bench;
 mod project;
 mod system_packages;
 mod test;
@@ -26,12 +27,18 @@ enum Command {
     Test,
     /// Which crate uses what, how many packages there are, and where files and `unsafe` are used
     Arrows,
+    /// Times the program beside its peers and beside what the machine can do at all
+    Bench(bench::Options),
+    /// What the machine can do at all: walks, reads or hashes a tree with two threads, and keeps nothing
+    BenchLimit(bench::limit::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test => test::run(),
         Command::Arrows => arrows::run(),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchLimit(options) => bench::limit::run(&options),
     };
     match result {
         Ok(code) => code,
