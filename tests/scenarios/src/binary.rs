@@ -1,0 +1,32 @@
+//! Where the program under test is.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The `waxseal` that was built beside this test, or the one that `WAXSEAL_BINARY` names.
+pub fn waxseal() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| env::var_os("WAXSEAL_BINARY").map_or_else(built_beside, PathBuf::from))
+}
+
+/// Tests lie in `target/PROFILE/deps`, programs one level above. `cargo xtask test` builds them first; a bare
+/// `cargo test` of this package does not know that it needs them.
+fn built_beside() -> PathBuf {
+    let test = env::current_exe().expect("the test's own path");
+    let profile = test.ancestors().nth(2).expect("the directory of the profile");
+    let program = profile.join("waxseal");
+    if !program.exists() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.current_dir(root).args(["build", "--package", "waxseal"]);
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("the target directory"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo").success(), "waxseal could not be built");
+    }
+    program
+}

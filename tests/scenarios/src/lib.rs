@@ -1,0 +1,27 @@
+//! What the scenario tests stand on: a machine with its own state, the real program, real filesystems.
+//!
+//! In: a story (how the disk looks, what happens to it). Out: what the program printed, parsed and compared.
+//! Nothing here knows the program from within: it is run as people run it.
+
+#![allow(clippy::disallowed_methods, reason = "tests make, change and remove their own files")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot go on ends its test")]
+#![allow(clippy::print_stderr, reason = "shown by the test runner when a test fails")]
+
+mod binary;
+mod expect;
+pub mod files;
+mod machine;
+mod mounts;
+mod report;
+mod skip;
+mod story;
+pub mod tools;
+mod watching;
+
+pub use expect::{Expect, mismatch};
+pub use machine::{Machine, Output, Running, toml_string, watch};
+pub use mounts::{Fs, Mounted, for_each_filesystem};
+pub use report::{Change, Report};
+pub use skip::{is_root, skip};
+pub use story::{Place, Story};
+pub use watching::Watching;

@@ -1,0 +1,300 @@
+//! A machine of its own for each test: config, state, a tree to watch, and the program.
+
+use crate::report::Report;
+use crate::watching::Watching;
+use crate::{binary, files};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// No command of a scenario takes longer, unless it hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(180);
+
+/// Directories and options for one run of the program, apart from everything on the real machine.
+pub struct Machine {
+    home: TempDir,
+    tree: PathBuf,
+    user: Option<u32>,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, as bytes.
+    pub stdout: Vec<u8>,
+    /// Standard error, where people's messages go.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Standard output as text; bytes that are not UTF-8 fail the test.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("output is UTF-8")
+    }
+
+    /// The objects of standard output, one a line; a line that is none fails the test.
+    pub fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(parse_line).collect()
+    }
+
+    /// Fails the test unless the command ended with this code.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            String::from_utf8_lossy(&self.stdout),
+            self.stderr
+        );
+        self
+    }
+}
+
+/// One line of machine output, which must be an object with its type.
+pub(crate) fn parse_line(line: &str) -> Value {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in line {line:?}"));
+    assert!(value["type"].is_string(), "no type in line {line}");
+    value
+}
+
+impl Machine {
+    /// A machine whose tree lies in the temporary directory.
+    pub fn new() -> Self {
+        let home = TempDir::with_prefix("waxseal-").expect("a temporary directory");
+        let tree = home.path().join("tree");
+        fs::create_dir(&tree).expect("the tree");
+        Self { home, tree, user: None }
+    }
+
+    /// A machine whose tree is given; state and config lie in the temporary directory.
+    pub fn with_tree(tree: &Path) -> Self {
+        let home = TempDir::with_prefix("waxseal-").expect("a temporary directory");
+        Self { home, tree: tree.to_owned(), user: None }
+    }
+
+    /// The same machine, whose commands run as an ordinary user that owns everything made so far.
+    /// Where the tests do not run as root, they are that user already.
+    pub fn as_ordinary_user(mut self) -> Self {
+        if crate::is_root() {
+            const NOBODY: u32 = 65534;
+            chown(self.home.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+            chown(&self.tree, Some(NOBODY), Some(NOBODY)).expect("chown");
+            for path in files::below(&self.tree) {
+                std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).expect("chown");
+            }
+            // The user may not be able to reach the build directory.
+            let program = self.home.path().join("program");
+            fs::copy(binary::waxseal(), &program).expect("a copy of the program");
+            self.user = Some(NOBODY);
+        }
+        self
+    }
+
+    /// A directory for whatever else a test needs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The watched tree.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// A path in the watched tree.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.tree.join(name)
+    }
+
+    /// Where the config is.
+    pub fn config_file(&self) -> PathBuf {
+        self.home.path().join("waxseal.toml")
+    }
+
+    /// Where the state is.
+    pub fn state_dir(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// Writes the config.
+    pub fn configure(&self, toml: &str) {
+        let file = self.config_file();
+        fs::write(&file, toml).expect("the config");
+        // A config that others may write is no config.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("the config's mode");
+        if let Some(user) = self.user {
+            chown(&file, Some(user), Some(user)).expect("chown");
+        }
+    }
+
+    /// Writes a config with one watch on the tree; `rule` holds further keys of the watch, and further tables.
+    pub fn watch_tree(&self, rule: &str) {
+        self.configure(&watch("tree", &[&self.tree], rule));
+    }
+
+    /// The program with this machine's options, to be run as `user` says.
+    fn command(&self, state: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Command {
+        let copy = self.home.path().join("program");
+        let mut command = Command::new(if self.user.is_some() { &copy } else { binary::waxseal() });
+        command.arg("--config").arg(self.config_file()).arg("--state-dir").arg(state);
+        command.args(arguments.into_iter().map(Into::into));
+        for variable in ["WAXSEAL_CONFIG", "WAXSEAL_STATE_DIR", "WAXSEAL_LOG", "NO_COLOR", "FORCE_COLOR"] {
+            command.env_remove(variable);
+        }
+        command.env("HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
+        if let Some(user) = self.user {
+            // As root, the standard library also gives up the supplementary groups.
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn waxseal(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Output {
+        self.waxseal_in(&self.state_dir(), arguments)
+    }
+
+    /// Runs a command to its end, with the state somewhere else.
+    pub fn waxseal_in(
+        &self,
+        state: &Path,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Output {
+        self.start_in(state, arguments).finish(HANGS_AFTER)
+    }
+
+    /// Begins a command, to be ended or waited for by the test.
+    pub fn start(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Running {
+        self.start_in(&self.state_dir(), arguments)
+    }
+
+    /// Begins a command, with the state somewhere else.
+    pub fn start_in(
+        &self,
+        state: &Path,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Running {
+        Running::start(self.command(state, arguments))
+    }
+
+    /// `init` with the config that is there; it must succeed.
+    #[track_caller]
+    pub fn init(&self) -> Output {
+        self.waxseal(["init"]).expect_code(0)
+    }
+
+    /// A full check.
+    #[track_caller]
+    pub fn check(&self) -> Report {
+        Report::new(self.waxseal(["--json", "check"]), false)
+    }
+
+    /// A quick check.
+    #[track_caller]
+    pub fn check_quick(&self) -> Report {
+        Report::new(self.waxseal(["--json", "check", "--quick"]), true)
+    }
+
+    /// The monitor, running and ready.
+    #[track_caller]
+    pub fn watch(&self) -> Watching {
+        Watching::start(self.command(&self.state_dir(), ["--json", "watch"]))
+    }
+
+    /// The monitor, started on these paths.
+    #[track_caller]
+    pub fn watch_paths(&self, paths: &[&Path]) -> Watching {
+        let mut arguments: Vec<OsString> = vec!["--json".into(), "watch".into()];
+        arguments.extend(paths.iter().map(Into::into));
+        Watching::start(self.command(&self.state_dir(), arguments))
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The text of one watch.
+pub fn watch(name: &str, paths: &[&Path], rule: &str) -> String {
+    let paths: Vec<String> =
+        paths.iter().map(|path| toml_string(path.to_str().expect("a UTF-8 path"))).collect();
+    format!("[[watch]]\nname = {}\npaths = [{}]\n{rule}\n", toml_string(name), paths.join(", "))
+}
+
+/// Quotes text for TOML, whose basic strings take JSON's escapes.
+pub fn toml_string(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A command that has been begun.
+pub struct Running {
+    child: Child,
+    stdout: mpsc::Receiver<Vec<u8>>,
+    stderr: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("waxseal starts");
+        let stdout = drain(child.stdout.take().expect("stdout"));
+        let stderr = drain(child.stderr.take().expect("stderr"));
+        Self { child, stdout, stderr }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it with SIGKILL, as a power cut would, if it has not ended within this time by itself.
+    pub fn kill_after(mut self, time: Duration) -> Output {
+        let rest = self.stdout.recv_timeout(time);
+        if rest.is_err() {
+            self.child.kill().expect("kill");
+        }
+        let stdout = rest.unwrap_or_else(|_| self.stdout.recv().unwrap_or_default());
+        self.collect(stdout)
+    }
+
+    /// Waits for its end; one that does not come fails the test.
+    pub fn finish(mut self, limit: Duration) -> Output {
+        match self.stdout.recv_timeout(limit) {
+            Ok(stdout) => self.collect(stdout),
+            Err(_) => {
+                self.child.kill().expect("kill");
+                panic!("waxseal hung for {limit:?}");
+            }
+        }
+    }
+
+    fn collect(mut self, stdout: Vec<u8>) -> Output {
+        let status: ExitStatus = self.child.wait().expect("wait");
+        let stderr = String::from_utf8_lossy(&self.stderr.recv().unwrap_or_default()).into_owned();
+        Output { code: status.code(), stdout, stderr }
+    }
+}
+
+/// Reads to the end on a thread of its own, so that no full pipe stops the program.
+fn drain(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
+}

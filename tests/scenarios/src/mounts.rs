@@ -1,0 +1,151 @@
+//! Real filesystems, made in a file or in memory, mounted for one test.
+
+use crate::{is_root, skip, tools};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The filesystems that the scenarios run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fs {
+    /// Linux's usual one.
+    Ext4,
+    /// Large files, dynamic inodes.
+    Xfs,
+    /// Copy on write, subvolumes, anonymous device numbers.
+    Btrfs,
+    /// In memory.
+    Tmpfs,
+    /// What containers live on.
+    Overlay,
+}
+
+impl Fs {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Ext4, Self::Xfs, Self::Btrfs, Self::Tmpfs, Self::Overlay];
+    /// Those that lie on a device.
+    pub const ON_DISK: &'static [Self] = &[Self::Ext4, Self::Xfs, Self::Btrfs];
+}
+
+/// A mounted filesystem; it is unmounted and removed when this is dropped, also by a failing test.
+pub struct Mounted {
+    /// What has been mounted, in that order.
+    mounts: Vec<PathBuf>,
+    root: PathBuf,
+    _home: TempDir,
+}
+
+impl Mounted {
+    /// Makes and mounts an empty filesystem, or says why that cannot be done here.
+    pub fn new(fs: Fs) -> Result<Self, String> {
+        if !is_root() {
+            return Err(format!("{fs:?}: only root can mount"));
+        }
+        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
+        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let root = mounted.root.clone();
+        create_dir(&root)?;
+        // The smallest sizes that the tools accept, and some room.
+        match fs {
+            Fs::Ext4 => mounted.on_image(64, &["mkfs.ext4", "-q", "-F"])?,
+            Fs::Xfs => mounted.on_image(320, &["mkfs.xfs", "-q"])?,
+            Fs::Btrfs => mounted.on_image(144, &["mkfs.btrfs", "-q"])?,
+            Fs::Tmpfs => mounted.mount(&["-t", "tmpfs", "-o", "size=256m", "tmpfs"], &root)?,
+            Fs::Overlay => mounted.overlay()?,
+        }
+        Ok(mounted)
+    }
+
+    /// A small filesystem in memory, to be filled up. `size` is as in mount's manual, "2m".
+    pub fn tmpfs_of(size: &str) -> Result<Self, String> {
+        if !is_root() {
+            return Err("only root can mount".into());
+        }
+        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
+        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let root = mounted.root.clone();
+        create_dir(&root)?;
+        mounted.mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &root)?;
+        Ok(mounted)
+    }
+
+    /// The directory on which it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file in which a filesystem of a device lies.
+    pub fn image(&self) -> PathBuf {
+        self.root.with_file_name("image")
+    }
+
+    fn on_image(&mut self, mebibytes: u64, mkfs: &[&str]) -> Result<(), String> {
+        let image = self.image();
+        let file = fs::File::create(&image).map_err(|error| error.to_string())?;
+        file.set_len(mebibytes << 20).map_err(|error| error.to_string())?;
+        drop(file);
+        let image = image.to_str().ok_or("a temporary directory whose name is not UTF-8")?;
+        let (program, options) = mkfs.split_first().ok_or("no mkfs")?;
+        tools::try_run(program, options.iter().chain([&image]))?;
+        let root = self.root.clone();
+        self.mount(&["-o", "loop", image], &root)
+    }
+
+    /// An overlay whose layers lie on a filesystem of their own: they cannot lie on another overlay.
+    fn overlay(&mut self) -> Result<(), String> {
+        let layers = self.root.with_file_name("layers");
+        create_dir(&layers)?;
+        self.mount(&["-t", "tmpfs", "-o", "size=256m", "tmpfs"], &layers)?;
+        for layer in ["lower", "upper", "work"] {
+            create_dir(&layers.join(layer))?;
+        }
+        let at = |layer: &str| layers.join(layer).display().to_string();
+        let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+        let root = self.root.clone();
+        self.mount(&["-t", "overlay", "-o", &options, "overlay"], &root)
+    }
+
+    fn mount(&mut self, options: &[&str], target: &Path) -> Result<(), String> {
+        let target_text = target.to_str().ok_or("a temporary directory whose name is not UTF-8")?;
+        tools::try_run("mount", options.iter().chain([&target_text]))?;
+        self.mounts.push(target.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        while let Some(target) = self.mounts.pop() {
+            let target = target.display().to_string();
+            if tools::try_run("umount", [&target]).is_err() {
+                // A process of a failed test may still be there; it must not keep the mount.
+                let _ = tools::try_run("umount", ["--lazy", &target]);
+            }
+        }
+    }
+}
+
+/// Runs a test on each of the filesystems that can be mounted here, and says which cannot. Where none can, the
+/// test runs in the temporary directory, on whatever that lies.
+pub fn for_each_filesystem(filesystems: &[Fs], test: impl Fn(&Path)) {
+    let mut ran = false;
+    for &fs in filesystems {
+        match Mounted::new(fs) {
+            Ok(mounted) => {
+                eprintln!("on {fs:?}");
+                test(mounted.root());
+                ran = true;
+            }
+            Err(why) => skip(&why),
+        }
+    }
+    if !ran {
+        let directory = TempDir::with_prefix("waxseal-").expect("a temporary directory");
+        eprintln!("in {}", directory.path().display());
+        test(directory.path());
+    }
+}
+
+fn create_dir(path: &Path) -> Result<(), String> {
+    fs::create_dir(path).map_err(|error| format!("{}: {error}", path.display()))
+}
