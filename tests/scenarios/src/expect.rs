@@ -15,6 +15,7 @@ pub struct Expect {
     fields: Option<Vec<&'static str>>,
     also: Vec<&'static str>,
     severity: Option<&'static str>,
+    /// Where (`before`, `after`, or nowhere for the line itself), the key, and what it must be.
     values: Vec<(&'static str, &'static str, Value)>,
 }
 
@@ -47,6 +48,17 @@ impl Expect {
     /// The type differs.
     pub fn retyped(path: impl AsRef<[u8]>) -> Self {
         Self::new("retyped", path)
+    }
+
+    /// The same file under a new name.
+    pub fn moved(path: impl AsRef<[u8]>) -> Self {
+        Self::new("moved", path)
+    }
+
+    /// The line itself has this value; `null` when the key must be absent.
+    pub fn key(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.values.push(("", key, value.into()));
+        self
     }
 
     /// These attributes differ and no others.
@@ -99,7 +111,8 @@ impl Expect {
             return Some(format!("is of severity {}, not {severity}", change.severity()));
         }
         self.values.iter().find_map(|(when, key, wanted)| {
-            let found = &change.0[when][key];
+            let holder = if when.is_empty() { &change.0 } else { &change.0[when] };
+            let found = &holder[key];
             (found != wanted).then(|| format!("has {when}.{key} = {found}, not {wanted}"))
         })
     }

@@ -149,3 +149,31 @@ pub fn for_each_filesystem(filesystems: &[Fs], test: impl Fn(&Path)) {
 fn create_dir(path: &Path) -> Result<(), String> {
     fs::create_dir(path).map_err(|error| format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_test_leaves_no_mount_behind() {
+        for &fs in Fs::ALL {
+            let mounted = match Mounted::new(fs) {
+                Ok(mounted) => mounted,
+                Err(why) => {
+                    skip(&why);
+                    continue;
+                }
+            };
+            let root = mounted.root().to_owned();
+            fs::write(root.join("file"), "x").unwrap();
+            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _mounted = mounted;
+                panic!("a test that fails");
+            }));
+            assert!(failed.is_err());
+            let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+            assert!(!mounts.contains(root.to_str().unwrap()), "{fs:?} is still mounted");
+            assert!(!root.exists());
+        }
+    }
+}
