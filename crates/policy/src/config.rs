@@ -1,0 +1,190 @@
+//! The config as meant: every default filled in, every name checked, every glob compiled.
+
+use crate::paths::WatchPath;
+use crate::select::Patterns;
+use crate::settings::{Channel, Settings};
+use std::time::Duration;
+use waxseal_model::{Algorithm, AttributeSet, Severity};
+
+/// A whole config. What only later versions act on is checked all the same and kept as [`Settings`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The watches, in the order of the text; at least one. Other parts name them by index.
+    pub watches: Vec<Watch>,
+    /// How the periodic scans run.
+    pub scan: Scan,
+    /// What is kept of file contents.
+    pub evidence: Evidence,
+    /// `[alerts]`
+    pub alerts: Settings,
+    /// `[[channel]]`, in the order of the text; names are unique.
+    pub channels: Vec<Channel>,
+    /// `[[route]]`, in the order of the text; every channel and watch it names exists.
+    pub routes: Vec<Route>,
+    /// `[log]`
+    pub log: Settings,
+    /// `[explain]`
+    pub explain: Settings,
+    /// `[reputation]`
+    pub reputation: Settings,
+    /// `[dashboard]`
+    pub dashboard: Settings,
+    /// `[fleet]`
+    pub fleet: Settings,
+    /// The sections that the text has and that this version checks but does not act on, so that it can be said.
+    pub unused: Vec<String>,
+}
+
+/// A named set of rules: which paths, what is excluded, which attributes count, how severe a change is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watch {
+    /// Unique; one line without control characters. By default the first path.
+    pub name: String,
+    /// At least one.
+    pub paths: Vec<WatchPath>,
+    /// What is left out, relative to each path.
+    pub exclude: Patterns,
+    /// Where not empty, the only files that count, relative to each path.
+    pub include: Patterns,
+    /// The attributes that count; not empty.
+    pub attributes: AttributeSet,
+    /// How severe a change is.
+    pub severity: Severity,
+    /// Which changes are expected by nature.
+    pub change: ChangeRule,
+    /// Which approved contents are kept.
+    pub keep: Keep,
+    /// Who puts the approved version back.
+    pub restore: Restore,
+    /// How deep it reaches: 0 the path itself, 1 its direct children, …; none is no limit.
+    pub recursion: Option<u32>,
+    /// Whether it goes on into filesystems mounted below its paths.
+    pub cross_filesystems: bool,
+    /// Whether its paths may be absent without making a check incomplete.
+    pub optional: bool,
+}
+
+/// Which changes a watch takes as the nature of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeRule {
+    /// None: every change is reported.
+    Any,
+    /// Files may grow; what was there must stay as it is.
+    AppendOnly,
+    /// New files are tracked at severity info; old ones may not change.
+    AdditionsAllowed,
+}
+
+impl ChangeRule {
+    /// All of them.
+    pub const ALL: [ChangeRule; 3] = [ChangeRule::Any, ChangeRule::AppendOnly, ChangeRule::AdditionsAllowed];
+
+    /// The name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChangeRule::Any => "any",
+            ChangeRule::AppendOnly => "append-only",
+            ChangeRule::AdditionsAllowed => "additions-allowed",
+        }
+    }
+}
+
+/// Which approved contents are kept, for differences and restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Whether contents are kept at all.
+    pub content: bool,
+    /// The largest file whose content is kept, in bytes.
+    pub max_file: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep { content: true, max_file: 1 << 20 }
+    }
+}
+
+/// Who puts the approved version back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restore {
+    /// A person, with `restore`.
+    Manual,
+    /// The monitor, at once.
+    Auto,
+}
+
+impl Restore {
+    /// Both.
+    pub const ALL: [Restore; 2] = [Restore::Manual, Restore::Auto];
+
+    /// The name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Restore::Manual => "manual",
+            Restore::Auto => "auto",
+        }
+    }
+}
+
+/// `[scan]`: the periodic scans beside the live watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// From one quick scan to the next; at least a second.
+    pub quick_every: Duration,
+    /// From one full scan to the next; at least a second.
+    pub full_every: Duration,
+    /// How much of one processor a periodic scan may use, 1 to 100 percent.
+    pub cpu_budget: u8,
+    /// How many files are hashed at a time.
+    pub threads: Threads,
+    /// The content digests, in the order of [`Algorithm::ALL`]; SHA-256 is always among them.
+    pub hashes: Vec<Algorithm>,
+    /// A file with more bytes than this in holes is reported and not hashed.
+    pub max_sparse: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Scan {
+        Scan {
+            quick_every: Duration::from_secs(15 * 60),
+            full_every: Duration::from_secs(24 * 3600),
+            cpu_budget: 25,
+            threads: Threads::Auto,
+            hashes: vec![Algorithm::Sha256],
+            max_sparse: 32 << 30,
+        }
+    }
+}
+
+/// How many files are hashed at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// As the machine suggests.
+    Auto,
+    /// This many, 1 to 64.
+    Fixed(u8),
+}
+
+/// `[evidence]`: the store of approved and of tampered contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// How much it may hold in all, in bytes.
+    pub budget: u64,
+}
+
+impl Default for Evidence {
+    fn default() -> Evidence {
+        Evidence { budget: 1 << 30 }
+    }
+}
+
+/// `[[route]]`: which changes go to which channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Names of channels; not empty.
+    pub channels: Vec<String>,
+    /// The mildest severity that is sent.
+    pub min_severity: Severity,
+    /// Names of watches; empty is all.
+    pub watches: Vec<String>,
+}
