@@ -32,6 +32,14 @@ impl Timestamp {
         Timestamp::new(micros.div_euclid(1_000_000), (micros.rem_euclid(1_000_000) * 1_000) as u32)
     }
 
+    /// The moment of an RFC 3339 text with an offset; none when it is not one.
+    pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        let nanos = time.as_nanosecond();
+        let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).ok()?;
+        Some(Timestamp::new(seconds, nanos.rem_euclid(1_000_000_000) as u32))
+    }
+
     /// RFC 3339 in UTC with `digits` decimal places (6 or 9). A time that RFC 3339 cannot
     /// express (before year 0 or after year 9999, which a filesystem may hold) is written as `@SECONDS.FRACTION`.
     fn rfc3339(self, digits: u8) -> String {
@@ -66,6 +74,20 @@ mod tests {
         assert_eq!(Timestamp::new(0, 1_999).to_string(), "1970-01-01T00:00:00.000001Z");
         assert_eq!(Timestamp::new(-1, 0).to_string(), "1969-12-31T23:59:59.000000Z");
         assert_eq!(Timestamp::new(-1, 500_000_000).to_string(), "1969-12-31T23:59:59.500000Z");
+    }
+
+    #[test]
+    fn reads_what_it_prints() {
+        for time in
+            [Timestamp::new(0, 1_000), Timestamp::new(-5, 999_999_000), Timestamp::new(1_700_000_000, 0)]
+        {
+            assert_eq!(Timestamp::from_rfc3339(&time.to_string()), Some(time));
+        }
+        assert_eq!(
+            Timestamp::from_rfc3339("2026-11-24T10:00:00+01:00"),
+            Some(Timestamp::new(1_795_510_800, 0))
+        );
+        assert_eq!(Timestamp::from_rfc3339("yesterday"), None);
     }
 
     #[test]

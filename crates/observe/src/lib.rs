@@ -7,6 +7,7 @@ pub mod entry;
 pub mod probe;
 mod read;
 pub mod scan;
+pub mod sums;
 
 pub use entry::{Entry, Look, Problem};
 pub use scan::{Node, Options, Progress, Root, Visitor, scan};

@@ -27,7 +27,11 @@ impl Accounts {
     }
 }
 
-fn remember(known: &mut HashMap<u32, Option<String>>, id: u32, ask: fn(u32) -> Option<String>) -> Option<String> {
+fn remember(
+    known: &mut HashMap<u32, Option<String>>,
+    id: u32,
+    ask: fn(u32) -> Option<String>,
+) -> Option<String> {
     if known.len() >= REMEMBERED {
         known.clear();
     }
@@ -35,7 +39,9 @@ fn remember(known: &mut HashMap<u32, Option<String>>, id: u32, ask: fn(u32) -> O
 }
 
 /// Calls `ask` with growing buffers until the answer fits.
-fn with_buffer(mut ask: impl FnMut(&mut [libc::c_char]) -> Result<Option<String>, libc::c_int>) -> Option<String> {
+fn with_buffer(
+    mut ask: impl FnMut(&mut [libc::c_char]) -> Result<Option<String>, libc::c_int>,
+) -> Option<String> {
     let mut buffer = vec![0 as libc::c_char; 1024];
     loop {
         match ask(&mut buffer) {

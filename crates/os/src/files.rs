@@ -204,11 +204,7 @@ impl Dir {
     ///
     /// # Errors
     /// As the kernel says; names already given stay given.
-    pub fn list(
-        &self,
-        buffer: &mut [MaybeUninit<u8>],
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<(), FileError> {
+    pub fn list(&self, buffer: &mut [MaybeUninit<u8>], mut each: impl FnMut(&[u8])) -> Result<(), FileError> {
         let mut names = RawDir::new(&self.0, buffer);
         while let Some(entry) = names.next() {
             match entry {
@@ -234,6 +230,17 @@ impl Dir {
 pub struct File(OwnedFd);
 
 impl File {
+    /// Opens a regular file that a person named, following links as they would expect.
+    ///
+    /// # Errors
+    /// [`FileError::WrongType`] when it is no regular file; nothing has been read then.
+    pub fn named(path: &std::path::Path) -> Result<(File, FileState), FileError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?);
+        let state = file.stat()?;
+        if state.file_type == FileType::File { Ok((file, state)) } else { Err(FileError::WrongType) }
+    }
+
     /// Reads at an offset; 0 at the end. Short reads happen.
     ///
     /// # Errors

@@ -6,3 +6,5 @@ pub mod accounts;
 pub mod attributes;
 pub mod files;
 pub mod limits;
+pub mod paths;
+pub mod terminal;

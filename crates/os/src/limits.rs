@@ -19,6 +19,29 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
 }
 
+/// How many times this process had to fetch from a disk so far (`ru_inblock`, in units of 512 bytes).
+#[allow(unsafe_code, reason = "getrusage has no safe wrapper")]
+pub fn blocks_read() -> u64 {
+    // SAFETY: all zero bytes are a valid rusage, and the pointer is valid for the call.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    if result == 0 { u64::try_from(usage.ru_inblock).unwrap_or(0) } else { 0 }
+}
+
+/// Keeps the allocator from making an arena of its own for every thread: with two dozen readers that would
+/// be most of the memory.
+#[allow(unsafe_code, reason = "mallopt has no safe wrapper")]
+pub fn bound_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets parameters; it is called before other threads exist.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 * 1024);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}
+
 /// The wall clock.
 pub fn now() -> waxseal_model::Timestamp {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);

@@ -99,22 +99,27 @@ impl StateDir {
 /// # Errors
 /// When it cannot be read, is larger than 4 MiB, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, StoreError> {
+    let bytes = read_bytes(path, 4 << 20)?;
+    String::from_utf8(bytes).map_err(|_| StoreError::io(path, io::Error::other("it is not UTF-8 text")))
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, or is larger.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     use std::io::Read;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(NONBLOCK)
-        .open(path)
-        .map_err(|e| StoreError::io(path, e))?;
-    if !file.metadata().map_err(|e| StoreError::io(path, e))?.is_file() {
-        return Err(StoreError::io(path, io::Error::other("it is not a regular file")));
+    let io = |error| StoreError::io(path, error);
+    let mut file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(io(io::Error::other("it is not a regular file")));
     }
-    let mut text = String::new();
-    let limit = 4 << 20;
-    let read = (&mut file).take(limit + 1).read_to_string(&mut text).map_err(|e| StoreError::io(path, e))?;
+    let mut bytes = Vec::new();
+    let read = (&mut file).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     if read as u64 > limit {
-        return Err(StoreError::io(path, io::Error::other("it is larger than 4 MiB")));
+        return Err(io(io::Error::other(format!("it is larger than {limit} bytes"))));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Opening a FIFO must not wait for a writer (`O_NONBLOCK` of Linux and of the other systems).
@@ -129,6 +134,14 @@ pub fn write_new(path: &Path, text: &[u8], mode: u32) -> Result<(), StoreError> 
     if fs::symlink_metadata(path).is_ok() {
         return Err(StoreError::io(path, io::Error::from(io::ErrorKind::AlreadyExists)));
     }
+    replace(path, text, mode)
+}
+
+/// As [`write_new`], and takes the place of a file that exists.
+///
+/// # Errors
+/// When it cannot be written; the old file stays then.
+pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
@@ -144,6 +157,14 @@ pub fn write_new(path: &Path, text: &[u8], mode: u32) -> Result<(), StoreError> 
         let _ = fs::remove_file(&temporary);
         StoreError::io(path, error)
     })
+}
+
+/// Makes a directory and those above it where they are missing.
+///
+/// # Errors
+/// As the file system says.
+pub fn make_directories(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(|error| StoreError::io(path, error))
 }
 
 /// Makes a rename in the file's directory durable.

@@ -113,16 +113,17 @@ pub fn scan<V: Visitor>(
             workers
         };
         while spawn() < least {}
-        let mut used = limits::cpu_time();
+        let (mut used, mut fetched) = (limits::cpu_time(), limits::blocks_read());
         while queue.wait_until_done(REVIEW) {
             if progress.stop.load(Ordering::Relaxed) {
                 queue.stop();
             }
-            let now = limits::cpu_time();
-            let busy = now.saturating_sub(used);
-            used = now;
-            // Processors idle although there is work: the workers wait for the disk.
-            if queue.has_waiting_work() && busy < REVIEW.mul_f64(0.7 * processors as f64) {
+            let (now, blocks) = (limits::cpu_time(), limits::blocks_read());
+            let idle = now.saturating_sub(used) < REVIEW.mul_f64(0.7 * processors as f64);
+            let fetching = blocks > fetched;
+            (used, fetched) = (now, blocks);
+            // Processors idle although there is work, and the disk is read: more requests at once help.
+            if idle && fetching && queue.has_waiting_work() {
                 let mut running = spawn();
                 while running < most && running.is_multiple_of(4) {
                     running = spawn();

@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the trees they scan")]
 use super::*;
 use crate::entry::Look;
 use std::collections::BTreeMap;

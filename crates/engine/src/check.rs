@@ -1,0 +1,644 @@
+//! The disk against the baseline: a scan whose visitor merges each directory with its sealed record.
+
+use crate::compare::{self, SHOWN_BY_STAT, compare};
+use crate::coverage::{self, Coverage};
+use crate::error::EngineError;
+use crate::rules::RecordRules;
+use crate::seal::{Plan, Trouble, racy_from};
+use crate::tree::{Sealed, Tree};
+use std::cmp::Ordering as Order;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use waxseal_model::change::Seen;
+use waxseal_model::record::{self, Reader};
+use waxseal_model::{
+    Attribute, AttributeSet, ChangeKind, Digest, FileState, FileType, RawPath, Severity, Source, Timestamp,
+};
+use waxseal_observe::{Entry, Look, Node, Options, Problem, Progress, Visitor};
+use waxseal_os::accounts::Accounts;
+use waxseal_os::files::FileError;
+use waxseal_os::limits;
+use waxseal_policy::{ChangeRule, Selection, Watch};
+use waxseal_store::{Baseline, Findings, Found, Outcome, Store, StoreError};
+
+/// What to check, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// These paths and what is below them; everything that is covered when empty.
+    pub paths: Vec<RawPath>,
+    /// Re-hash only what times, size or inode say has moved.
+    pub quick: bool,
+    /// What made us look.
+    pub source: Source,
+    /// What the change set is called.
+    pub cause: String,
+}
+
+/// What a check works on.
+#[derive(Debug, Clone, Copy)]
+pub struct Scan<'a> {
+    /// Where changes are recorded.
+    pub store: &'a Store,
+    /// What the disk is held against.
+    pub baseline: &'a Baseline,
+    /// What is looked at, and by which rules.
+    pub coverage: &'a Coverage,
+    /// Counters for showing, and the way to end the check early.
+    pub progress: &'a Progress,
+}
+
+/// What a check found out, beside the changes, which are in the store.
+#[derive(Debug)]
+pub struct Report {
+    /// Entries that were looked at.
+    pub checked: u64,
+    /// What could not be looked at, sorted by path.
+    pub troubles: Vec<Trouble>,
+    /// Whether the changes could be recorded.
+    pub recorded: Result<(), StoreError>,
+    /// Where changes may exist that this check could not see.
+    blind: BTreeSet<RawPath>,
+    scope: Vec<RawPath>,
+}
+
+impl Report {
+    /// Whether a path is within what was asked for.
+    pub fn is_in_scope(&self, path: &RawPath) -> bool {
+        self.scope.is_empty() || self.scope.iter().any(|root| path.below(root).is_some())
+    }
+
+    /// Whether the path could be looked at.
+    fn looked_at(&self, path: &RawPath) -> bool {
+        let mut at = Some(path.clone());
+        while let Some(candidate) = at {
+            if self.blind.contains(&candidate) {
+                return false;
+            }
+            at = candidate.parent();
+        }
+        self.is_in_scope(path)
+    }
+}
+
+/// What the walk of one directory knows.
+struct CheckDir {
+    root: usize,
+    /// The sealed record of the directory; absent where nothing was sealed.
+    record: Option<Vec<u8>>,
+    /// The watch was added after the baseline was sealed: its entries await approval.
+    unsealed_watch: bool,
+}
+
+struct Checking<'a> {
+    store: &'a Store,
+    coverage: &'a Coverage,
+    tree: &'a Tree<'a>,
+    request: &'a Request,
+    racy_from: Timestamp,
+    /// Paths and globs of the watches under which the baseline was taken.
+    sealed_paths: BTreeSet<RawPath>,
+    findings: Mutex<Findings<'a>>,
+    accounts: Mutex<Accounts>,
+    troubles: Mutex<Vec<Trouble>>,
+    blind: Mutex<BTreeSet<RawPath>>,
+    checked: AtomicU64,
+    failure: Mutex<Option<StoreError>>,
+    progress: &'a Progress,
+}
+
+/// Checks the disk and records what differs.
+///
+/// # Errors
+/// When a given path is not covered, the baseline is missing or damaged, or the scan was stopped. That the changes
+/// could not be recorded is no error here but said in the report; `unrecorded` is then called for each of them.
+pub fn check(
+    scan: &Scan<'_>,
+    request: &Request,
+    options: &Options,
+    outcomes: Option<&mut Vec<Outcome>>,
+    unrecorded: &mut dyn FnMut(Found),
+) -> Result<Report, EngineError> {
+    let Scan { store, baseline, coverage, progress } = *scan;
+    let tree = Tree::open(store, &baseline.stored.root)?;
+    let roots = roots_of(coverage, &tree, request)?;
+    let mut checking = Checking {
+        store,
+        coverage,
+        tree: &tree,
+        request,
+        racy_from: racy_from(baseline.stored.scan_start),
+        sealed_paths: BTreeSet::new(),
+        findings: Mutex::new(store.findings()?),
+        accounts: Mutex::default(),
+        troubles: Mutex::default(),
+        blind: Mutex::default(),
+        checked: AtomicU64::new(0),
+        failure: Mutex::default(),
+        progress,
+    };
+    checking.compare_rules(&baseline.stored.rules);
+    checking.report_coverage();
+    let top = CheckDir { root: 0, record: None, unsealed_watch: false };
+    let options = Options { bottom_up: false, ..*options };
+    let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
+    waxseal_observe::scan(roots, top, &checking, &options, progress);
+    if let Some(error) = checking.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error.into());
+    }
+    if progress.stop.load(Ordering::Relaxed) {
+        return Err(EngineError::Stopped);
+    }
+    let mut findings = checking.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut troubles = checking.troubles.into_inner().unwrap_or_else(PoisonError::into_inner);
+    troubles.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut report = Report {
+        checked: checking.checked.into_inner(),
+        troubles,
+        recorded: Ok(()),
+        blind: checking.blind.into_inner().unwrap_or_else(PoisonError::into_inner),
+        scope: request.paths.clone(),
+    };
+    let rules = RecordRules { coverage };
+    let now = limits::now();
+    report.recorded = findings.commit(&request.cause, now, &rules, &|path| report.looked_at(path), outcomes);
+    if report.recorded.is_err() {
+        findings.each(unrecorded)?;
+    }
+    Ok(report)
+}
+
+/// Where to begin: the given paths, or every root that is configured or was sealed.
+fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<Vec<RawPath>, EngineError> {
+    if request.paths.is_empty() {
+        let configured = coverage.roots().iter().map(|root| root.path.clone());
+        // A sealed root that a glob no longer matches has vanished: looking for it finds that out.
+        let sealed =
+            tree.roots().keys().filter(|path| coverage.selection(path, true).0 != Selection::Skipped);
+        let sealed = sealed.filter(|path| coverage.root_at(path).is_none() && is_glob_match(coverage, path));
+        return Ok(configured.chain(sealed.cloned()).collect());
+    }
+    for path in &request.paths {
+        // Whether it is a directory is not known yet: covered as either is covered.
+        let covered = [true, false].iter().any(|dir| coverage.selection(path, *dir).0 != Selection::Skipped);
+        if !covered {
+            let why =
+                if coverage.is_own(path) { "is Waxseal's own state" } else { "is not covered by any watch" };
+            let hint = "see `waxseal config show` for what is";
+            return Err(EngineError::NotCovered(format!("{path} {why}: {hint}")));
+        }
+    }
+    let below = |path: &RawPath| request.paths.iter().any(|outer| path.below(outer).is_some());
+    let inner = coverage.roots().iter().map(|root| root.path.clone()).filter(below);
+    Ok(request.paths.iter().cloned().chain(inner).collect())
+}
+
+fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
+    coverage
+        .config()
+        .watches
+        .iter()
+        .flat_map(|watch| &watch.paths)
+        .any(|watched| coverage::means(watched, path))
+}
+
+impl Checking<'_> {
+    fn trouble(&self, path: RawPath, message: impl Into<String>) {
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        self.note(Trouble::at(path, message));
+    }
+
+    fn note(&self, trouble: Trouble) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).push(trouble);
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.progress.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// A check that covers less than the baseline does cannot say "intact".
+    fn compare_rules(&mut self, sealed_rules: &str) {
+        let Ok(sealed) = waxseal_policy::parse(sealed_rules, "sealed rules") else {
+            self.note(Trouble {
+                path: None,
+                message: "the rules sealed with the baseline cannot be read".into(),
+            });
+            return;
+        };
+        for watch in &sealed.watches {
+            self.sealed_paths.extend(watch.paths.iter().map(coverage::as_path));
+            let Some(now) = self.coverage.watch_named(&watch.name) else { continue };
+            let lost = watch.attributes.difference(now.attributes);
+            if !lost.is_empty() {
+                let names = lost.iter().map(Attribute::name).collect::<Vec<_>>().join(", ");
+                let message = format!(
+                    "watch \"{}\" no longer counts {names}, which the baseline was sealed to guard: seal anew, or put them back",
+                    watch.name
+                );
+                self.note(Trouble { path: None, message });
+            }
+        }
+    }
+
+    /// Configured paths that lead nowhere, and sealed roots that nobody watches any more.
+    fn report_coverage(&self) {
+        for unmatched in self.coverage.unmatched() {
+            // A literal path that was sealed has been removed, which is a change, said as one.
+            if self.tree.roots().contains_key(&unmatched.path) {
+                continue;
+            }
+            let message = format!("watch \"{}\": {}", unmatched.watch, unmatched.why);
+            self.note(Trouble::at(unmatched.path.clone(), message));
+        }
+        for path in self.tree.roots().keys() {
+            if self.coverage.selection(path, true).0 == Selection::Skipped {
+                self.no_longer_covered(path.clone());
+            }
+        }
+    }
+
+    fn no_longer_covered(&self, path: RawPath) {
+        self.trouble(
+            path,
+            "it is in the baseline, and the config no longer covers it: seal anew, or cover it again",
+        );
+    }
+
+    fn seen(&self, state: FileState) -> Seen {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (user, group) = (accounts.user(state.uid), accounts.group(state.gid));
+        Seen { state, user, group }
+    }
+
+    fn found(
+        &self,
+        path: RawPath,
+        watch: &Watch,
+        kind: ChangeKind,
+        fields: AttributeSet,
+        before: Option<FileState>,
+        after: Option<FileState>,
+    ) -> Found {
+        let severity = coverage::severity(watch, kind, fields, before.as_ref(), after.as_ref());
+        Found {
+            path,
+            watch: watch.name.clone(),
+            kind,
+            fields,
+            severity,
+            source: self.request.source,
+            before: before.map(|state| self.seen(state)),
+            after: after.map(|state| self.seen(state)),
+            from: None,
+        }
+    }
+
+    fn add(&self, found: &Found) {
+        let findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = findings.add(found) {
+            drop(findings);
+            self.fail(error);
+        }
+    }
+
+    /// What was sealed at a root, or at the path where a partial check begins.
+    fn sealed_at(&self, path: &RawPath) -> Option<Sealed> {
+        self.tree.find(path).unwrap_or_else(|error| {
+            self.fail(error);
+            None
+        })
+    }
+
+    /// The sealed entries of a directory, by a walk in step with sorted names.
+    fn sealed_of<'r>(&self, node: &'r Node<CheckDir>, entries: &[Entry<CheckDir>]) -> Vec<SealedEntry<'r>> {
+        if node.is_roots() {
+            // Only what was asked for is compared here; other sealed roots have been dealt with.
+            let sealed = entries.iter().filter_map(|entry| {
+                let path = RawPath::new(&*entry.name);
+                let Sealed { state, child } = self.sealed_at(&path)?;
+                Some(SealedEntry { name: entry.name.to_vec().into(), state, child })
+            });
+            return sealed.collect();
+        }
+        let Some(record) = &node.context.record else { return Vec::new() };
+        match read_all(record) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.fail(error);
+                Vec::new()
+            }
+        }
+    }
+
+    /// How an entry that was sealed is to be looked at.
+    fn look(&self, watch: &Watch, sealed: Option<&FileState>, stat: &FileState) -> Look {
+        if let Some(sealed) = sealed
+            && self.request.quick
+            && compare::is_untouched(sealed, stat, self.racy_from)
+        {
+            return Look::Stat;
+        }
+        match watch.change {
+            ChangeRule::AppendOnly if stat.file_type == FileType::File => {
+                Look::Growing { prefix: sealed.filter(|s| s.file_type == FileType::File).map(|s| s.size) }
+            }
+            _ => Look::Full,
+        }
+    }
+
+    /// Everything below a sealed directory that is no directory any more, or not there.
+    fn removed_below(&self, path: &RawPath, child: Option<Digest>) {
+        let Some(child) = child else { return };
+        let walked = self.tree.each_below(path, &child, &mut |path, entry| {
+            self.removed(path.clone(), entry.state.clone());
+            Ok(())
+        });
+        if let Err(error) = walked {
+            self.fail(error);
+        }
+    }
+
+    fn removed(&self, path: RawPath, state: FileState) {
+        let is_dir = state.file_type == FileType::Dir;
+        match self.coverage.selection(&path, is_dir) {
+            (Selection::Selected, Some(owner)) => {
+                let found = self.found(
+                    path,
+                    owner.watch,
+                    ChangeKind::Removed,
+                    AttributeSet::EMPTY,
+                    Some(state),
+                    None,
+                );
+                self.add(&found);
+            }
+            (Selection::WalkOnly, _) => {}
+            _ => self.no_longer_covered(path),
+        }
+    }
+
+    /// A sealed name that the directory does not hold (or that cannot be seen).
+    fn missing(&self, plan: &Plan<'_>, path: RawPath, sealed: &SealedEntry<'_>) {
+        if plan.is_other_root(&sealed.name) {
+            return;
+        }
+        let is_dir = sealed.state.file_type == FileType::Dir;
+        if plan.selection(&sealed.name, is_dir) == Selection::Skipped {
+            return self.no_longer_covered(path);
+        }
+        self.removed(path.clone(), sealed.state.clone());
+        self.removed_below(&path, sealed.child);
+    }
+
+    /// A name that was not sealed.
+    fn appeared(&self, plan: &Plan<'_>, path: RawPath, entry: Entry<CheckDir>, unsealed_watch: bool) {
+        let Some((_, watch)) = plan.rules_of(&entry.name) else { return };
+        if let Some(problem) = entry.problem {
+            self.trouble(path.clone(), problem.to_string());
+        }
+        let Some(state) = entry.state else { return };
+        let mut found = self.found(path, watch, ChangeKind::Added, AttributeSet::EMPTY, None, Some(state));
+        if unsealed_watch {
+            found.severity = Severity::Info;
+        }
+        self.add(&found);
+    }
+
+    /// A name that was sealed and is there.
+    fn both(&self, plan: &Plan<'_>, path: RawPath, sealed: &SealedEntry<'_>, entry: Entry<CheckDir>) {
+        let Some((_, watch)) = plan.rules_of(&entry.name) else { return };
+        let Some(after) = entry.state else {
+            match entry.problem {
+                Some(problem) => self.trouble(path, problem.to_string()),
+                None => {
+                    self.removed(path.clone(), sealed.state.clone());
+                    self.removed_below(&path, sealed.child);
+                }
+            }
+            return;
+        };
+        if let Some(message) = mount_moved(&sealed.state, &after) {
+            self.trouble(path.clone(), message);
+            if after.file_type == FileType::Dir {
+                return;
+            }
+        }
+        let mut counted = coverage::counted(watch);
+        if let Some(problem) = &entry.problem {
+            self.trouble(path.clone(), unreadable(problem, &sealed.state));
+            counted = counted.intersection(SHOWN_BY_STAT);
+        } else if entry.look == Look::Stat {
+            return;
+        } else if after.file_type == FileType::File
+            && sealed.state.file_type == FileType::File
+            && sealed.state.digests.sha256.is_none()
+        {
+            self.trouble(
+                path.clone(),
+                "the baseline holds no hash of it: it could not be read when it was sealed",
+            );
+        }
+        if has_grown(watch, &sealed.state, &after, entry.prefix.as_ref()) {
+            let growth = [Attribute::Content, Attribute::Size, Attribute::Mtime, Attribute::Ctime];
+            counted = counted.difference(AttributeSet::of(&growth));
+        }
+        if sealed.state.file_type == FileType::Dir && after.file_type != FileType::Dir {
+            self.removed_below(&path, sealed.child);
+        }
+        if let Some((kind, fields)) = compare(&sealed.state, &after, counted)
+            && plan.selection(&entry.name, after.file_type == FileType::Dir) == Selection::Selected
+        {
+            let found = self.found(path, watch, kind, fields, Some(sealed.state.clone()), Some(after));
+            self.add(&found);
+        }
+    }
+
+    /// New names where new names are fine: tracked from now on, compared when tracked already.
+    fn track(
+        &self,
+        directory: &RawPath,
+        plan: &Plan<'_>,
+        new: Vec<Entry<CheckDir>>,
+    ) -> Result<(), StoreError> {
+        let tracked = self.store.tracked_in(directory)?;
+        let mut first_seen = Vec::new();
+        let mut here: BTreeSet<&[u8]> = BTreeSet::new();
+        let mut compared = Vec::new();
+        for entry in &new {
+            here.insert(&entry.name);
+            match tracked.binary_search_by(|(name, _)| (**name).cmp(&entry.name)) {
+                Ok(at) => compared.extend(tracked.get(at).map(|(_, state)| (entry, state))),
+                Err(_) => {
+                    let state = entry.state.as_ref().filter(|_| entry.problem.is_none());
+                    first_seen.extend(state.map(|state| (entry.name.to_vec(), state.clone())));
+                    if let Some(problem) = &entry.problem {
+                        self.trouble(directory.join(&entry.name), problem.to_string());
+                    }
+                }
+            }
+        }
+        for (entry, state) in compared {
+            let sealed = SealedEntry { name: (&*entry.name).into(), state: state.clone(), child: None };
+            let copy = Entry {
+                state: entry.state.clone(),
+                problem: entry.problem,
+                look: entry.look,
+                ..Entry::new(&entry.name)
+            };
+            self.both(plan, directory.join(&entry.name), &sealed, copy);
+        }
+        for (name, state) in tracked.iter().filter(|(name, _)| !here.contains(&**name)) {
+            self.removed(directory.join(name), state.clone());
+        }
+        self.store.track(directory, &first_seen, limits::now())
+    }
+}
+
+impl Visitor for Checking<'_> {
+    type Dir = CheckDir;
+
+    fn plan(&self, node: &Node<CheckDir>, entries: &mut Vec<Entry<CheckDir>>) {
+        let plan = Plan::of(self.coverage, node, node.context.root);
+        plan.retain_covered(entries);
+        self.checked.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let sealed = self.sealed_of(node, entries);
+        let mut sealed = sealed.into_iter().peekable();
+        for entry in entries {
+            while sealed.next_if(|s| *s.name < *entry.name).is_some() {}
+            let counterpart = sealed.next_if(|s| *s.name == *entry.name);
+            let Some(stat) = &entry.state else { continue };
+            let Some((root, watch)) = plan.rules_of(&entry.name) else { continue };
+            entry.look = self.look(watch, counterpart.as_ref().map(|s| &s.state), stat);
+            let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
+            if !plan.may_descend(watch, stat, &entry.name) || moved_mount {
+                continue;
+            }
+            let record = counterpart.as_ref().and_then(|s| s.child).map(|child| self.tree.record(&child));
+            match record.transpose() {
+                Ok(record) => {
+                    let unsealed_watch = if node.is_roots() {
+                        counterpart.is_none() && !self.was_configured(watch, &entry.name)
+                    } else {
+                        node.context.unsealed_watch
+                    };
+                    entry.descend = Some(CheckDir { root, record, unsealed_watch });
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    fn done(
+        &self,
+        node: &Node<CheckDir>,
+        entries: Vec<Entry<CheckDir>>,
+        listing: Option<FileError>,
+    ) -> Option<Digest> {
+        let plan = Plan::of(self.coverage, node, node.context.root);
+        if let Some(error) = listing {
+            self.trouble(node.path(), format!("the directory could not be listed: {error}"));
+        }
+        let path_of = |name: &[u8]| node.path_of(name);
+        let mut appeared = Vec::new();
+        let sealed = self.sealed_of(node, &entries);
+        let mut sealed = sealed.into_iter().peekable();
+        for entry in entries {
+            while let Some(missing) = sealed.next_if(|s| s.name.as_ref().cmp(&*entry.name) == Order::Less) {
+                if listing.is_none() {
+                    self.missing(&plan, path_of(&missing.name), &missing);
+                }
+            }
+            match sealed.next_if(|s| *s.name == *entry.name) {
+                Some(sealed) => self.both(&plan, path_of(&entry.name), &sealed, entry),
+                None => appeared.push(entry),
+            }
+        }
+        for missing in sealed.filter(|_| listing.is_none()) {
+            self.missing(&plan, path_of(&missing.name), &missing);
+        }
+        self.new_names(node, &plan, appeared);
+        None
+    }
+}
+
+impl Checking<'_> {
+    fn new_names(&self, node: &Node<CheckDir>, plan: &Plan<'_>, appeared: Vec<Entry<CheckDir>>) {
+        let watch = self.coverage.roots().get(node.context.root).map(|root| self.coverage.watch(root));
+        if !node.is_roots() && watch.is_some_and(coverage::may_appear) {
+            if let Err(error) = self.track(&node.path(), plan, appeared) {
+                self.fail(error);
+            }
+            return;
+        }
+        for entry in appeared {
+            let is_dir = entry.state.as_ref().is_some_and(|s| s.file_type == FileType::Dir);
+            if plan.selection(&entry.name, is_dir) != Selection::Selected {
+                continue;
+            }
+            let unsealed = node.context.unsealed_watch
+                || node.is_roots()
+                    && plan.rules_of(&entry.name).is_some_and(|(_, w)| !self.was_configured(w, &entry.name));
+            self.appeared(plan, node.path_of(&entry.name), entry, unsealed);
+        }
+    }
+
+    /// Whether the baseline was taken under rules that named the path or glob by which a root is watched now.
+    fn was_configured(&self, watch: &Watch, root: &[u8]) -> bool {
+        let path = RawPath::new(root);
+        let mut by = watch.paths.iter().filter(|watched| coverage::means(watched, &path)).peekable();
+        // Where only part of a tree is checked, the path is no root: whatever covers it was there before.
+        by.peek().is_none() || by.any(|watched| self.sealed_paths.contains(&coverage::as_path(watched)))
+    }
+}
+
+/// A sealed entry on its own.
+struct SealedEntry<'r> {
+    name: std::borrow::Cow<'r, [u8]>,
+    state: FileState,
+    child: Option<Digest>,
+}
+
+fn read_all(bytes: &[u8]) -> Result<Vec<SealedEntry<'_>>, StoreError> {
+    Reader::new(bytes)?
+        .map(|entry| {
+            let record::Entry { name, state, child } = entry?;
+            Ok(SealedEntry { name: name.into(), state, child })
+        })
+        .collect()
+}
+
+/// A filesystem that appeared or went away hides what is below: nothing can be said of that.
+fn mount_moved(sealed: &FileState, now: &FileState) -> Option<&'static str> {
+    match (sealed.mount_root, now.mount_root) {
+        (false, true) => Some("another filesystem was mounted over it: what was sealed here is hidden"),
+        (true, false) => {
+            Some("the filesystem that was mounted here is gone: what was sealed here cannot be seen")
+        }
+        _ => None,
+    }
+}
+
+/// A file that could be read once is worse than one that never could.
+fn unreadable(problem: &Problem, sealed: &FileState) -> String {
+    let was_read = sealed.file_type == FileType::File && sealed.digests.sha256.is_some();
+    if was_read {
+        format!("it could be read when it was sealed, and cannot now: {problem}")
+    } else {
+        problem.to_string()
+    }
+}
+
+/// Whether a file that may only grow has done nothing else.
+fn has_grown(
+    watch: &Watch,
+    sealed: &FileState,
+    now: &FileState,
+    prefix: Option<&waxseal_model::Digests>,
+) -> bool {
+    watch.change == ChangeRule::AppendOnly
+        && sealed.file_type == FileType::File
+        && now.file_type == FileType::File
+        && now.size >= sealed.size
+        && prefix.is_some_and(|prefix| sealed.digests.agree(prefix) == Some(true))
+}

@@ -1,0 +1,250 @@
+//! What the config covers on this disk: the roots to walk, and who decides about a path.
+//!
+//! Every configured path is a root of its own: a walk that meets the root of another watch leaves it to that one, so that
+//! each path is looked at once and the deepest path decides.
+
+use waxseal_model::{AttributeSet, Change, ChangeKind, FileState, FileType, RawPath, Severity};
+use waxseal_os::files::{Dir, FileError};
+use waxseal_policy::{ChangeRule, Component, Config, GlobPath, Selection, Watch, WatchPath};
+
+/// A configured path as it was found.
+#[derive(Debug, Clone)]
+pub struct Root {
+    /// Where.
+    pub path: RawPath,
+    /// Which watch of the config.
+    pub watch: usize,
+    /// Whether a glob led here.
+    pub from_glob: bool,
+}
+
+/// The config applied to the names that exist now.
+#[derive(Debug)]
+pub struct Coverage {
+    config: Config,
+    /// Sorted by path.
+    roots: Vec<Root>,
+    own: Vec<RawPath>,
+    unmatched: Vec<Unmatched>,
+}
+
+/// A configured path that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The watch's name.
+    pub watch: String,
+    /// The path or glob as configured.
+    pub path: RawPath,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// How a path is covered.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'c> {
+    /// The root at or above the path.
+    pub root: &'c Root,
+    /// Its watch.
+    pub watch: &'c Watch,
+}
+
+impl Coverage {
+    /// Applies a config. `own` are directories of this program that are never watched as content.
+    pub fn new(config: Config, own: Vec<RawPath>) -> Coverage {
+        let mut coverage = Coverage { config, roots: Vec::new(), own, unmatched: Vec::new() };
+        coverage.refresh();
+        coverage
+    }
+
+    /// Looks again which names the globs match and which paths exist.
+    pub fn refresh(&mut self) {
+        let (mut roots, mut unmatched) = (Vec::new(), Vec::new());
+        for (index, watch) in self.config.watches.iter().enumerate() {
+            for path in &watch.paths {
+                let (found, trouble) = match path {
+                    WatchPath::Literal(path) => (vec![path.clone()], missing(path)),
+                    WatchPath::Glob(glob) => expand(glob),
+                };
+                if let Some(why) = trouble.filter(|_| !watch.optional) {
+                    let path = as_path(path);
+                    unmatched.push(Unmatched { watch: watch.name.clone(), path, why });
+                }
+                let from_glob = matches!(path, WatchPath::Glob(_));
+                roots.extend(found.into_iter().map(|path| Root { path, watch: index, from_glob }));
+            }
+        }
+        // A literal path wins over a glob that matches it too.
+        roots.sort_by(|a, b| (&a.path, a.from_glob).cmp(&(&b.path, b.from_glob)));
+        roots.dedup_by(|a, b| a.path == b.path);
+        self.roots = roots;
+        self.unmatched = unmatched;
+    }
+
+    /// The config.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// All roots, sorted by path; those that do not exist are among them.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// Configured paths that lead nowhere and are not optional.
+    pub fn unmatched(&self) -> &[Unmatched] {
+        &self.unmatched
+    }
+
+    /// The directories of this program that are left out.
+    pub fn own(&self) -> &[RawPath] {
+        &self.own
+    }
+
+    /// Which root a path is, if it is one.
+    pub fn root_at(&self, path: &RawPath) -> Option<&Root> {
+        let at = self.roots.binary_search_by(|root| root.path.cmp(path)).ok()?;
+        self.roots.get(at)
+    }
+
+    /// The deepest root at or above a path, and its watch; exclusions are not asked.
+    pub fn owner(&self, path: &RawPath) -> Option<Owner<'_>> {
+        let mut at = Some(path.clone());
+        while let Some(candidate) = at {
+            if let Some(root) = self.root_at(&candidate) {
+                return Some(Owner { root, watch: self.watch(root) });
+            }
+            at = candidate.parent();
+        }
+        None
+    }
+
+    /// The watch of a root.
+    pub fn watch(&self, root: &Root) -> &Watch {
+        // A root's index is always that of a watch of the same config.
+        self.config.watches.get(root.watch).unwrap_or_else(|| &self.config.watches[0])
+    }
+
+    /// The watch of this name.
+    pub fn watch_named(&self, name: &str) -> Option<&Watch> {
+        self.config.watches.iter().find(|watch| watch.name == name)
+    }
+
+    /// How a path is covered, exclusions and depth asked: [`Selection::Skipped`] also for what no watch covers.
+    pub fn selection(&self, path: &RawPath, is_dir: bool) -> (Selection, Option<Owner<'_>>) {
+        if self.is_own(path) {
+            return (Selection::Skipped, None);
+        }
+        let Some(owner) = self.owner(path) else { return (Selection::Skipped, None) };
+        let relative = path.below(&owner.root.path).unwrap_or_default();
+        (select(owner.watch, relative, is_dir), Some(owner))
+    }
+
+    /// Whether a root, or a directory of this program, lies below a directory.
+    pub fn has_below(&self, directory: &RawPath) -> bool {
+        let inside = |path: &RawPath| path.below(directory).is_some_and(|below| !below.is_empty());
+        let after = self.roots.partition_point(|root| root.path <= *directory);
+        let roots = self.roots.get(after..).unwrap_or_default();
+        // Between a directory and what is below it, only names that begin like it can stand (`/srv/t-x`).
+        let mut near = roots.iter().take_while(|root| root.path.as_bytes().starts_with(directory.as_bytes()));
+        near.any(|root| inside(&root.path)) || self.own.iter().any(inside)
+    }
+
+    /// Whether a path is at or below a directory of this program.
+    pub fn is_own(&self, path: &RawPath) -> bool {
+        self.own.iter().any(|own| path.below(own).is_some())
+    }
+}
+
+/// Exclusions, inclusions and depth in one answer.
+pub fn select(watch: &Watch, relative: &[u8], is_dir: bool) -> Selection {
+    if watch.depth_allows(relative) { watch.select(relative, is_dir) } else { Selection::Skipped }
+}
+
+/// A configured path as the config writes it.
+pub fn as_path(path: &WatchPath) -> RawPath {
+    match path {
+        WatchPath::Literal(path) => path.clone(),
+        WatchPath::Glob(glob) => RawPath::new(glob.text().as_bytes()),
+    }
+}
+
+/// Whether a configured path means this path itself.
+pub fn means(watched: &WatchPath, path: &RawPath) -> bool {
+    match watched {
+        WatchPath::Literal(literal) => literal == path,
+        WatchPath::Glob(glob) => glob.matches(path),
+    }
+}
+
+fn missing(path: &RawPath) -> Option<String> {
+    let found = Dir::parent_of(path).and_then(|(dir, name)| dir.stat(&name));
+    let why = match found {
+        Ok(_) => return None,
+        Err(FileError::NotFound | FileError::WrongType) => "it does not exist".to_string(),
+        Err(error) => error.to_string(),
+    };
+    Some(format!("{why}: correct the path, or say `optional = true` in its watch"))
+}
+
+/// The existing paths that a glob matches, and why there are none or not all.
+fn expand(glob: &GlobPath) -> (Vec<RawPath>, Option<String>) {
+    let mut found = vec![glob.prefix().clone()];
+    let mut trouble = None;
+    for component in glob.components() {
+        let mut next = Vec::new();
+        for directory in &found {
+            match matching_names(directory, component) {
+                Ok(names) => next.extend(names.iter().map(|name| directory.join(name))),
+                Err(FileError::NotFound | FileError::WrongType) => {}
+                Err(error) => trouble = Some(format!("{directory}: {error}")),
+            }
+        }
+        found = next;
+    }
+    if found.is_empty() && trouble.is_none() {
+        trouble = Some("it matches nothing: correct it, or say `optional = true` in its watch".to_string());
+    }
+    (found, trouble)
+}
+
+fn matching_names(directory: &RawPath, component: &Component) -> Result<Vec<Box<[u8]>>, FileError> {
+    let (parent, name) = Dir::parent_of(directory)?;
+    let dir = parent.open_dir(&name)?;
+    let mut names: Vec<Box<[u8]>> = Vec::new();
+    let mut buffer = vec![std::mem::MaybeUninit::uninit(); 32 * 1024];
+    dir.list(&mut buffer, |name| {
+        if component.matches(name) {
+            names.push(name.into());
+        }
+    })?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The attributes of a watch that are counted for a path.
+pub fn counted(watch: &Watch) -> AttributeSet {
+    watch.attributes
+}
+
+/// Whether a path of this watch may appear without anybody being told.
+pub fn may_appear(watch: &Watch) -> bool {
+    watch.change == ChangeRule::AdditionsAllowed
+}
+
+/// How severe a change is under the rules of its watch.
+pub fn severity(
+    watch: &Watch,
+    kind: ChangeKind,
+    fields: AttributeSet,
+    before: Option<&FileState>,
+    after: Option<&FileState>,
+) -> Severity {
+    let privileged = |state: Option<&FileState>| state.is_some_and(FileState::is_privileged);
+    waxseal_policy::severity_of(watch, kind, fields, !privileged(before) && privileged(after))
+}
+
+/// What a path is called where nothing but its change is at hand.
+pub fn is_directory(change: &Change) -> bool {
+    let side = change.after.as_ref().or(change.before.as_ref());
+    side.is_some_and(|seen| seen.state.file_type == FileType::Dir)
+}

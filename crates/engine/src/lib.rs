@@ -1,0 +1,17 @@
+//! The pipeline: from observations to recorded changes.
+//!
+//! In: the config (`policy`), the disk (`observe`), the baseline (`store`). Out: sealed baselines and recorded
+//! changes. Each step is a module of its own name: [`coverage`] says what is looked at, [`seal`] takes a
+//! baseline, [`check`] and [`tree`] hold the disk against it, [`compare`] finds the differences.
+
+pub mod check;
+pub mod compare;
+pub mod coverage;
+pub mod error;
+mod rules;
+pub mod seal;
+pub mod single;
+pub mod tree;
+pub mod trust;
+
+pub use error::EngineError;

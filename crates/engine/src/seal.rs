@@ -1,0 +1,300 @@
+//! Taking a baseline: everything that is covered is looked at, recorded, hashed and signed.
+
+use crate::coverage::{Coverage, select};
+use crate::error::EngineError;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use waxseal_ledger::{Name, Seal, SigningKey, directory_hash, rules_hash};
+use waxseal_model::record::Writer;
+use waxseal_model::{Digest, FileType, RawPath, Timestamp};
+use waxseal_observe::{Entry, Look, Node, Options, Progress, Visitor, scan};
+use waxseal_os::files::FileError;
+use waxseal_os::limits;
+use waxseal_policy::{ChangeRule, Selection};
+use waxseal_store::{Builder, NewBaseline, StateDir, Store, StoreError};
+
+/// What could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Where, if it is one place.
+    pub path: Option<RawPath>,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Trouble {
+    /// Trouble at a path.
+    pub fn at(path: RawPath, message: impl Into<String>) -> Trouble {
+        Trouble { path: Some(path), message: message.into() }
+    }
+}
+
+/// What was sealed.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The open store.
+    pub store: Store,
+    /// The baseline as stored.
+    pub baseline: NewBaseline,
+    /// What could not be read, and is sealed by what stat alone shows.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Who seals, and with what words.
+#[derive(Debug)]
+pub struct Sealer<'a> {
+    /// Signs the seal; its name is the baseline's origin.
+    pub key: &'a SigningKey,
+    /// Who, for the list of baselines.
+    pub who: String,
+    /// Why, for the list of baselines.
+    pub note: String,
+}
+
+/// What a directory's walk knows.
+pub struct SealDir {
+    /// Index of the root in the coverage; unused for the list of roots.
+    root: usize,
+}
+
+struct Sealing<'a> {
+    coverage: &'a Coverage,
+    builder: &'a Builder,
+    progress: &'a Progress,
+    entries: AtomicU64,
+    files: AtomicU64,
+    troubles: Mutex<Vec<Trouble>>,
+    failure: Mutex<Option<StoreError>>,
+}
+
+/// Takes and seals the first baseline of a state directory. Either all of it is stored durably, or nothing.
+///
+/// # Errors
+/// When there is a baseline already, when the disk is full or fails, or when the scan was stopped.
+pub fn seal_first(
+    dir: &StateDir,
+    coverage: &Coverage,
+    sealer: &Sealer<'_>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Sealed, EngineError> {
+    let scan_start = limits::now();
+    let builder = Builder::new(dir)?;
+    let visitor = Sealing {
+        coverage,
+        builder: &builder,
+        progress,
+        entries: AtomicU64::new(0),
+        files: AtomicU64::new(0),
+        troubles: Mutex::default(),
+        failure: Mutex::default(),
+    };
+    let roots =
+        coverage.roots().iter().map(|root| waxseal_observe::Root { path: root.path.clone() }).collect();
+    let options = Options { bottom_up: true, ..*options };
+    let root = scan(roots, SealDir { root: 0 }, &visitor, &options, progress);
+    if let Some(error) = visitor.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error.into());
+    }
+    let root = root.ok_or(EngineError::Stopped)?;
+    let rules = waxseal_policy::show(coverage.config());
+    let time = limits::now();
+    let entries = visitor.entries.into_inner();
+    let seal = Seal {
+        origin: sealer.key.verifier_key().name().clone(),
+        generation: 1,
+        root,
+        entries,
+        time,
+        previous: None,
+        rules: rules_hash(&rules),
+    };
+    let baseline = NewBaseline {
+        root,
+        seal: seal.sign(sealer.key),
+        rules,
+        time,
+        scan_start,
+        who: sealer.who.clone(),
+        note: sealer.note.clone(),
+        entries,
+        files: visitor.files.into_inner(),
+        bytes: progress.bytes.load(Ordering::Relaxed),
+    };
+    let mut troubles = visitor.troubles.into_inner().unwrap_or_else(PoisonError::into_inner);
+    troubles.sort_by(|a, b| a.path.cmp(&b.path));
+    let store = builder.finish(&baseline)?;
+    Ok(Sealed { store, baseline, troubles })
+}
+
+impl Sealing<'_> {
+    fn trouble(&self, path: RawPath, message: String) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.push(Trouble::at(path, message));
+    }
+}
+
+impl Visitor for Sealing<'_> {
+    type Dir = SealDir;
+
+    fn plan(&self, node: &Node<SealDir>, entries: &mut Vec<Entry<SealDir>>) {
+        let plan = Plan::of(self.coverage, node, node.context.root);
+        plan.retain_covered(entries);
+        for entry in entries {
+            let Some(state) = &entry.state else { continue };
+            let Some((root, watch)) = plan.rules_of(&entry.name) else { continue };
+            entry.look = match watch.change {
+                ChangeRule::AppendOnly if state.file_type == FileType::File => Look::Growing { prefix: None },
+                _ => Look::Full,
+            };
+            if plan.may_descend(watch, state, &entry.name) {
+                entry.descend = Some(SealDir { root });
+            }
+        }
+    }
+
+    fn done(
+        &self,
+        node: &Node<SealDir>,
+        entries: Vec<Entry<SealDir>>,
+        listing: Option<FileError>,
+    ) -> Option<Digest> {
+        if let Some(error) = listing {
+            self.trouble(node.path(), format!("the directory could not be listed: {error}"));
+        }
+        let mut writer = Writer::default();
+        for entry in entries {
+            if let Some(problem) = entry.problem {
+                self.trouble(node.path_of(&entry.name), problem.to_string());
+            }
+            let Some(state) = entry.state else { continue };
+            self.entries.fetch_add(1, Ordering::Relaxed);
+            if state.file_type == FileType::File {
+                self.files.fetch_add(1, Ordering::Relaxed);
+            }
+            writer.push(&entry.name, &state, entry.child.as_ref());
+        }
+        let record = writer.finish();
+        let hash = directory_hash(&record);
+        if let Err(error) = self.builder.add(&hash, &record) {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.progress.stop.store(true, Ordering::Relaxed);
+        }
+        // A directory that could not be listed at all has no record: what is in it is not covered.
+        Some(hash)
+    }
+}
+
+/// Which names of a directory are covered and walked; shared by sealing and checking.
+pub(crate) struct Plan<'a> {
+    pub coverage: &'a Coverage,
+    is_roots: bool,
+    root: usize,
+    path: RawPath,
+    /// The directory's path below its root, with a trailing slash unless empty.
+    prefix: Vec<u8>,
+    /// Whether other roots, or directories of our own, lie below this one.
+    nested: bool,
+}
+
+impl<'a> Plan<'a> {
+    pub fn of<D>(coverage: &'a Coverage, node: &Node<D>, root: usize) -> Plan<'a> {
+        let path = node.path();
+        let mut prefix = Vec::new();
+        if !node.is_roots()
+            && let Some(root) = coverage.roots().get(root)
+            && let Some(below) = path.below(&root.path)
+            && !below.is_empty()
+        {
+            prefix.extend_from_slice(below);
+            prefix.push(b'/');
+        }
+        let nested = coverage.has_below(&path);
+        Plan { coverage, is_roots: node.is_roots(), root, path, prefix, nested }
+    }
+
+    /// The root and the watch that decide about one of the names. A name of the list of roots is a path, which
+    /// need not be a root itself when only part of a tree is scanned.
+    pub fn rules_of(&self, name: &[u8]) -> Option<(usize, &'a waxseal_policy::Watch)> {
+        let root = if self.is_roots {
+            let owner = self.coverage.owner(&RawPath::new(name))?;
+            self.coverage.roots().iter().position(|root| std::ptr::eq(root, owner.root))?
+        } else {
+            self.root
+        };
+        Some((root, self.coverage.watch(self.coverage.roots().get(root)?)))
+    }
+
+    fn path_of(&self, name: &[u8]) -> RawPath {
+        if self.is_roots { RawPath::new(name) } else { self.path.join(name) }
+    }
+
+    /// How one name is covered.
+    pub fn selection(&self, name: &[u8], is_dir: bool) -> Selection {
+        if self.is_roots {
+            return self.coverage.selection(&RawPath::new(name), is_dir).0;
+        }
+        if self.nested {
+            let path = self.path_of(name);
+            if self.coverage.root_at(&path).is_some() || self.coverage.own().contains(&path) {
+                return Selection::Skipped;
+            }
+        }
+        let Some(root) = self.coverage.roots().get(self.root) else { return Selection::Skipped };
+        let mut relative = self.prefix.clone();
+        relative.extend_from_slice(name);
+        select(self.coverage.watch(root), &relative, is_dir)
+    }
+
+    /// Whether a name is the root of another watch, which looks at it itself.
+    pub fn is_other_root(&self, name: &[u8]) -> bool {
+        self.nested && !self.is_roots && self.coverage.root_at(&self.path_of(name)).is_some()
+    }
+
+    /// Takes out what is not covered.
+    pub fn retain_covered<D>(&self, entries: &mut Vec<Entry<D>>) {
+        entries.retain(|entry| {
+            let is_dir = entry.state.as_ref().is_some_and(|state| state.file_type == FileType::Dir);
+            self.selection(&entry.name, is_dir) != Selection::Skipped
+        });
+    }
+
+    /// Whether a directory is walked: its depth and its filesystem allow it.
+    pub fn may_descend(
+        &self,
+        watch: &waxseal_policy::Watch,
+        state: &waxseal_model::FileState,
+        name: &[u8],
+    ) -> bool {
+        if state.file_type != FileType::Dir
+            || (state.mount_root && !self.is_roots && !watch.cross_filesystems)
+        {
+            return false;
+        }
+        let mut below = self.prefix.clone();
+        if !self.is_roots {
+            below.extend_from_slice(name);
+            below.push(b'/');
+        } else if let Some(root) = self.coverage.roots().get(self.root)
+            && let Some(path) = RawPath::new(name).below(&root.path)
+            && !path.is_empty()
+        {
+            below.extend_from_slice(path);
+            below.push(b'/');
+        }
+        below.push(b'x');
+        watch.depth_allows(&below)
+    }
+}
+
+/// The name under which this host seals.
+pub fn origin(host: &str) -> Name {
+    Name::for_host(host)
+}
+
+/// The moment from which on a change may have been missed by the scan that began at `scan_start`: filesystems
+/// with coarse times (two seconds at worst) may give a later change an earlier time.
+pub fn racy_from(scan_start: Timestamp) -> Timestamp {
+    scan_start.minus_seconds(2)
+}

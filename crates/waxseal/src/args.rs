@@ -1,0 +1,206 @@
+//! The command line as typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal watch /etc            seal /etc, then print every change as it happens
+  waxseal init                  write a config that suits this system, seal what it names
+  waxseal check                 hold the disk against the baseline
+  waxseal changes               what is open, grouped
+
+Exit codes: 0 nothing differs, 1 something differs, 2 trouble (also: could not look everywhere).";
+
+/// Waxseal seals the files that matter, watches them, and reports every change.
+#[derive(Debug, Parser)]
+#[command(name = "waxseal", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(disable_help_subcommand = false, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command, before or after its name.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The config [default: /etc/waxseal/waxseal.toml for root, else in the XDG config directory]
+    #[arg(long, global = true, value_name = "FILE", env = "WAXSEAL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where baselines and history are kept [default: /var/lib/waxseal for root, else in the XDG state directory]
+    #[arg(long, global = true, value_name = "DIR", env = "WAXSEAL_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// One JSON object a line on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+    /// Say only what matters
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a config, make the keys, take and seal the first baseline
+    Init(InitArgs),
+    /// Compare the disk with the baseline
+    Check(CheckArgs),
+    /// Watch, and print every change as it happens; with paths and no baseline, seal them first
+    Watch(WatchArgs),
+    /// What is watched, since when, and what is open
+    Status,
+    /// Open changes, grouped into change sets
+    Changes(ChangesArgs),
+    /// One change in full
+    Show(ShowArgs),
+    /// How a path differs from its baseline
+    Diff(DiffArgs),
+    /// Baselines through time
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
+    /// Print or verify sums in the format of coreutils
+    Hash(HashArgs),
+    /// Files of equal content in the baseline
+    Duplicates(DuplicatesArgs),
+    /// The config: is it right, and what does it mean
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// What the first watch covers; a good default for this system without
+    pub paths: Vec<PathBuf>,
+    /// Put the sealing key there (a removable disk, say), or use the key that is there
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Only these paths and what is below them
+    pub paths: Vec<PathBuf>,
+    /// Re-hash only what times, size or inode say has moved
+    #[arg(long)]
+    pub quick: bool,
+    /// Show every change, not only the first screen
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Only these paths; sealed first when there is no baseline yet
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChangesArgs {
+    /// Only changes at or below these paths
+    pub paths: Vec<PathBuf>,
+    /// Only changes at least as severe
+    #[arg(long, value_name = "S", value_parser = severity)]
+    pub severity: Option<waxseal_model::Severity>,
+    /// Only changes that moved since then: a duration back from now ("2h") or a time ("2026-11-24T09:00:00Z")
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+    /// Show every change, not only the first screen
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A change (c12)
+    pub id: waxseal_model::ChangeId,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A path, or a change (c12)
+    pub target: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BaselineCommand {
+    /// Every generation with who, when, why
+    List,
+    /// One entry of the baseline, or its summary
+    Show {
+        /// The entry
+        path: Option<PathBuf>,
+    },
+    /// The whole baseline, for other tools
+    Export {
+        /// The format
+        #[arg(long, default_value = "json")]
+        format: ExportFormat,
+    },
+}
+
+/// Formats of `baseline export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub struct HashArgs {
+    /// Regular files; `-` is standard input
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Verify the sums listed in these files (GNU and BSD formats)
+    #[arg(short, long)]
+    pub check: bool,
+    /// sha256, sha512 or blake3
+    #[arg(short, long, default_value = "sha256", value_parser = algorithm)]
+    pub algorithm: waxseal_model::Algorithm,
+}
+
+#[derive(Debug, Args)]
+pub struct DuplicatesArgs {
+    /// Only at or below these paths
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with it, with line and hint
+    Check,
+    /// Print it with every default written out
+    Show,
+}
+
+fn severity(text: &str) -> Result<waxseal_model::Severity, String> {
+    waxseal_model::Severity::from_name(text).ok_or("one of info, low, medium, high, critical".into())
+}
+
+fn algorithm(text: &str) -> Result<waxseal_model::Algorithm, String> {
+    waxseal_model::Algorithm::from_name(text).ok_or("one of sha256, sha512, blake3".into())
+}

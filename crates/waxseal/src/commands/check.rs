@@ -1,0 +1,249 @@
+//! `check`: the disk against the baseline, now.
+
+use crate::Exit;
+use crate::args::CheckArgs;
+use crate::context::{Context, absolute_all, scan_options};
+use crate::output::progress::{Expected, with_bar};
+use crate::output::report::Report;
+use crate::output::{describe, json_line, out, say, style};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use waxseal_engine::check::{self, Request, Scan};
+use waxseal_engine::coverage::Coverage;
+use waxseal_engine::seal::Trouble;
+use waxseal_engine::trust;
+use waxseal_model::digest::hex;
+use waxseal_model::{Change, ChangeId, ChangeKind, RawPath, SetId, Source, json};
+use waxseal_observe::Progress;
+use waxseal_os::limits;
+use waxseal_store::{Baseline, Found, ScanKind, ScanRecord, Store};
+
+/// Checks, records, reports.
+pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.store()?;
+    let coverage = context.coverage(context.config()?);
+    let baseline = store.current_baseline()?;
+    let mut troubles = Vec::new();
+    let key = context.verifier_key(store.dir());
+    if let Err(error) = key.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg)) {
+        let message =
+            format!("the baseline's seal is broken: {error:#}; what this check says cannot be trusted");
+        troubles.push(Trouble { path: None, message });
+    }
+    let started = limits::now();
+    let request = Request {
+        paths: absolute_all(&args.paths)?,
+        quick: args.quick,
+        source: Source::Scan,
+        cause: format!("{} at {started}", if args.quick { "quick check" } else { "check" }),
+    };
+    let progress = Arc::new(Progress::default());
+    let mut unrecorded = Vec::new();
+    let options = scan_options(coverage.config());
+    let expected = expected(&baseline, args);
+    let checked = with_bar(context, "checking", expected, &progress, || {
+        let scan = Scan { store: &store, baseline: &baseline, coverage: &coverage, progress: &progress };
+        check::check(&scan, &request, &options, None, &mut |found| unrecorded.push(found))
+    })?;
+    troubles.extend(checked.troubles.iter().cloned());
+    if let Err(error) = &checked.recorded {
+        troubles.push(Trouble { path: None, message: format!("the changes could not be recorded: {error}") });
+    }
+    if context.verbose > 0 {
+        let kernel = waxseal_hash::Backend::detect().name();
+        say(context, &format!("hashed with {kernel} on {} processors", limits::processors()));
+    }
+    let result =
+        Finished { args, context, store: &store, coverage: &coverage, baseline: &baseline, troubles };
+    let report = result.write_changes(&checked, unrecorded)?;
+    let exit = match (result.troubles.is_empty(), report.total()) {
+        (false, _) => Exit::Trouble,
+        (true, 0) => Exit::Same,
+        (true, _) => Exit::Differs,
+    };
+    let ended = limits::now();
+    let scan = ScanRecord {
+        started,
+        ended,
+        outcome: outcome(exit).into(),
+        checked: checked.checked,
+        errors: result.troubles.len() as u64,
+        bytes: progress.bytes.load(Ordering::Relaxed),
+    };
+    if request.paths.is_empty() {
+        let kind = if args.quick { ScanKind::Quick } else { ScanKind::Full };
+        let _ = store.add_scan(kind, &scan);
+    }
+    result.write_summary(exit, &report, &scan)?;
+    Ok(exit)
+}
+
+/// What the bar can count on: a full check of everything reads what the baseline read.
+fn expected(baseline: &Baseline, args: &CheckArgs) -> Expected {
+    if args.quick || !args.paths.is_empty() {
+        return Expected::default();
+    }
+    Expected { bytes: baseline.stored.bytes }
+}
+
+/// The contract's word for how a check ended.
+fn outcome(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Same => "intact",
+        Exit::Differs => "changed",
+        Exit::Trouble => "incomplete",
+    }
+}
+
+/// What is to be shown.
+struct Finished<'a> {
+    args: &'a CheckArgs,
+    context: &'a Context,
+    store: &'a Store,
+    coverage: &'a Coverage,
+    baseline: &'a Baseline,
+    troubles: Vec<Trouble>,
+}
+
+impl Finished<'_> {
+    fn write_changes(&self, checked: &check::Report, unrecorded: Vec<Found>) -> anyhow::Result<Report> {
+        let mut report = Report::new(self.args.all);
+        let mut out = out();
+        let mut show = |change: Change, recorded: bool| -> anyhow::Result<()> {
+            if self.context.json {
+                let mut object = json::change(&change);
+                if !recorded {
+                    ["id", "set", "first"].into_iter().for_each(|key| drop(object.remove(key)));
+                }
+                json_line(&mut out, &object)?;
+            }
+            report.add(change);
+            Ok(())
+        };
+        if checked.recorded.is_ok() {
+            self.store.each_open_change(|change| match checked.is_in_scope(&change.path) {
+                true => show(change, true),
+                false => Ok(()),
+            })?;
+        } else {
+            let now = limits::now();
+            unrecorded.into_iter().try_for_each(|found| show(nameless(found, now), false))?;
+        }
+        for trouble in &self.troubles {
+            if self.context.json {
+                let path = trouble.path.as_ref().map(RawPath::as_bytes);
+                json_line(&mut out, &json::error(path, &trouble.message))?;
+            }
+        }
+        if !self.context.json {
+            report.write(&mut out)?;
+            write_troubles(&mut out, &self.troubles, self.args.all, report.total() > 0)?;
+        }
+        out.flush()?;
+        Ok(report)
+    }
+
+    fn write_summary(&self, exit: Exit, report: &Report, scan: &ScanRecord) -> anyhow::Result<()> {
+        let seconds = (scan.ended.as_micros() - scan.started.as_micros()) as f64 / 1e6;
+        let mut out = out();
+        if self.context.json {
+            let mut object = json::object("summary");
+            object.insert("outcome".into(), outcome(exit).into());
+            object.insert("checked".into(), scan.checked.into());
+            for kind in ChangeKind::ALL {
+                object.insert(kind.name().into(), report.kind(kind).into());
+            }
+            object.insert("errors".into(), scan.errors.into());
+            object.insert("bytes_hashed".into(), scan.bytes.into());
+            object.insert("seconds".into(), seconds.into());
+            object.insert("quick".into(), self.args.quick.into());
+            object.insert("baseline".into(), hex(&self.baseline.stored.root).into());
+            json_line(&mut out, &object)?;
+            return Ok(());
+        }
+        if self.context.quiet {
+            return Ok(());
+        }
+        let (word, color) = match exit {
+            Exit::Same => ("intact", style::GOOD),
+            Exit::Differs => ("changed", style::WARN),
+            Exit::Trouble => ("incomplete", style::ERROR),
+        };
+        let quick = if self.args.quick { " (quick: only what had moved by its times was read)" } else { "" };
+        writeln!(
+            out,
+            "{color}{word}{color:#}: {} checked, {} hashed in {seconds:.1} s{quick}",
+            describe::counted(scan.checked, "entry", "entries"),
+            describe::bytes(scan.bytes),
+        )?;
+        let faint = style::FAINT;
+        let (generation, root) = (self.baseline.generation, hex(&self.baseline.stored.root));
+        let time = self.baseline.stored.time;
+        writeln!(out, "{faint}against baseline {generation} of {time}, root {root}{faint:#}")?;
+        let hidden = self
+            .coverage
+            .config()
+            .watches
+            .iter()
+            .filter(|watch| !watch.attributes.contains(waxseal_model::Attribute::Content));
+        for watch in hidden {
+            writeln!(out, "note: watch \"{}\" does not count content", watch.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// A change that could not be recorded, and so has no id.
+fn nameless(found: Found, now: waxseal_model::Timestamp) -> Change {
+    Change {
+        id: ChangeId(0),
+        set: SetId(0),
+        first: now,
+        last: now,
+        count: 1,
+        watch: found.watch,
+        path: found.path,
+        kind: found.kind,
+        fields: found.fields,
+        severity: found.severity,
+        source: found.source,
+        before: found.before,
+        after: found.after,
+        from: found.from,
+    }
+}
+
+/// How many troubles a report of one screen names.
+const TROUBLES: usize = 12;
+
+/// What could not be looked at.
+fn write_troubles(
+    out: &mut impl Write,
+    troubles: &[Trouble],
+    all: bool,
+    after_changes: bool,
+) -> std::io::Result<()> {
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    let color = style::ERROR;
+    let places = describe::counted(troubles.len() as u64, "place", "places");
+    let gap = if after_changes { "\n" } else { "" };
+    writeln!(out, "{gap}{color}could not be checked{color:#}: {places}")?;
+    let shown = if all { troubles.len() } else { TROUBLES };
+    for trouble in troubles.iter().take(shown) {
+        match &trouble.path {
+            Some(path) => writeln!(out, "  {path}: {}", trouble.message)?,
+            None => writeln!(out, "  {}", trouble.message)?,
+        }
+    }
+    if troubles.len() > shown {
+        writeln!(
+            out,
+            "  and {} more: show them with --all",
+            describe::count((troubles.len() - shown) as u64)
+        )?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,141 @@
+//! `status`: what is watched, since when, and what is open.
+
+use crate::Exit;
+use crate::context::Context;
+use crate::output::{describe, json_line, out, style};
+use std::io::Write;
+use waxseal_engine::trust;
+use waxseal_model::digest::hex;
+use waxseal_model::json::{self, Object};
+use waxseal_model::{Severity, escape};
+use waxseal_store::{Baseline, Lock, ScanKind, ScanRecord, Store};
+
+/// Shows the state of things. 1 when changes are open, 2 when the baseline cannot be trusted.
+pub fn run(context: &Context) -> anyhow::Result<Exit> {
+    let store = context.store()?;
+    let baseline = store.current_baseline()?;
+    let key = context.verifier_key(store.dir());
+    let seal = key.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg));
+    let facts = Facts {
+        context,
+        open: store.count_open()?,
+        monitor: Lock::holder(store.dir()),
+        full: store.last_scan(ScanKind::Full)?,
+        quick: store.last_scan(ScanKind::Quick)?,
+        broken: seal.err().map(|error| format!("{error:#}")),
+        baseline,
+        store: &store,
+    };
+    if context.json {
+        json_line(&mut out(), &facts.object())?
+    } else {
+        facts.write()?
+    }
+    Ok(match (&facts.broken, facts.open.iter().sum::<u64>()) {
+        (Some(_), _) => Exit::Trouble,
+        (None, 0) => Exit::Same,
+        (None, _) => Exit::Differs,
+    })
+}
+
+struct Facts<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    baseline: Baseline,
+    broken: Option<String>,
+    open: [u64; 5],
+    monitor: Option<String>,
+    full: Option<ScanRecord>,
+    quick: Option<ScanRecord>,
+}
+
+impl Facts<'_> {
+    fn object(&self) -> Object {
+        let mut object = json::object("status");
+        let mut baseline = Object::new();
+        baseline.insert("generation".into(), self.baseline.generation.into());
+        baseline.insert("root".into(), hex(&self.baseline.stored.root).into());
+        baseline.insert("time".into(), self.baseline.stored.time.to_string().into());
+        baseline.insert("entries".into(), self.baseline.stored.entries.into());
+        baseline.insert("sealed".into(), self.broken.is_none().into());
+        object.insert("baseline".into(), baseline.into());
+        if let Some(broken) = &self.broken {
+            object.insert("error".into(), broken.clone().into());
+        }
+        let watches = self.context.config().map(|config| {
+            config.watches.iter().map(|watch| serde_json::Value::from(watch.name.clone())).collect::<Vec<_>>()
+        });
+        if let Ok(watches) = watches {
+            object.insert("watches".into(), watches.into());
+        }
+        let monitor = self.monitor.as_deref().and_then(|line| serde_json::from_str::<Object>(line).ok());
+        object.insert("monitor".into(), monitor.map_or(serde_json::Value::Null, Into::into));
+        let scans = [("last_full_check", &self.full), ("last_quick_check", &self.quick)];
+        for (name, scan) in scans {
+            if let Some(scan) = scan {
+                let mut object_of_scan = Object::new();
+                object_of_scan.insert("time".into(), scan.ended.to_string().into());
+                object_of_scan.insert("outcome".into(), scan.outcome.clone().into());
+                object_of_scan.insert("checked".into(), scan.checked.into());
+                object_of_scan.insert("errors".into(), scan.errors.into());
+                object.insert(name.into(), object_of_scan.into());
+            }
+        }
+        let open: Object =
+            Severity::ALL.iter().zip(self.open).map(|(s, n)| (s.name().into(), n.into())).collect();
+        object.insert("open_changes".into(), self.open.iter().sum::<u64>().into());
+        object.insert("open_by_severity".into(), open.into());
+        object.insert("state_dir".into(), crate::context::show(self.store.dir().path()).into());
+        object
+    }
+
+    fn write(&self) -> std::io::Result<()> {
+        let mut out = out();
+        let baseline = &self.baseline;
+        let entries = describe::counted(baseline.stored.entries, "entry", "entries");
+        writeln!(out, "baseline  {} of {}, {entries}", baseline.generation, baseline.stored.time)?;
+        match &self.broken {
+            None => writeln!(
+                out,
+                "seal      {0}verified{0:#}, root {1}",
+                style::GOOD,
+                hex(&baseline.stored.root)
+            )?,
+            Some(why) => writeln!(out, "seal      {0}broken{0:#}: {why}", style::ERROR)?,
+        }
+        match &self.monitor {
+            Some(holder) => writeln!(out, "monitor   running: {}", monitor_text(holder))?,
+            None => writeln!(out, "monitor   not running: start it with `waxseal watch`")?,
+        }
+        for (label, scan) in [("full", &self.full), ("quick", &self.quick)] {
+            match scan {
+                Some(scan) => writeln!(
+                    out,
+                    "{label:<9} check ended {}: {}, {} checked",
+                    scan.ended,
+                    scan.outcome,
+                    describe::counted(scan.checked, "entry", "entries")
+                )?,
+                None => writeln!(out, "{label:<9} check never")?,
+            }
+        }
+        let open: u64 = self.open.iter().sum();
+        let parts = Severity::ALL.iter().zip(self.open).rev().filter(|(_, n)| *n > 0);
+        let parts: Vec<String> = parts.map(|(s, n)| format!("{} {}", describe::count(n), s.name())).collect();
+        let detail = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        writeln!(out, "open      {}{detail}", describe::counted(open, "change", "changes"))
+    }
+}
+
+/// The lock's line, as the monitor wrote it for programs, for people.
+fn monitor_text(holder: &str) -> String {
+    let Ok(object) = serde_json::from_str::<Object>(holder) else {
+        return escape::for_people(holder.as_bytes());
+    };
+    let text = |key: &str| match object.get(key) {
+        Some(serde_json::Value::String(text)) => escape::for_people(text.as_bytes()),
+        Some(other) => other.to_string(),
+        None => "unknown".to_string(),
+    };
+    format!("pid {}, {}, since {}", text("pid"), text("backend"), text("since"))
+}

@@ -1,0 +1,128 @@
+//! As-typed options become as-meant ones, in one place.
+
+use crate::args::Global;
+use anyhow::{Context as _, anyhow};
+use std::path::{Path, PathBuf};
+use waxseal_engine::coverage::Coverage;
+use waxseal_ledger::VerifierKey;
+use waxseal_model::{Algorithm, RawPath};
+use waxseal_observe::{Algorithms, Options};
+use waxseal_os::{limits, paths};
+use waxseal_policy::{Config, Threads};
+use waxseal_store::state_dir::read_text;
+use waxseal_store::{StateDir, Store};
+
+/// What every command needs to know.
+#[derive(Debug)]
+pub struct Context {
+    /// Where the config is, or would be.
+    pub config_path: PathBuf,
+    /// Where the state is, or would be.
+    pub state_path: PathBuf,
+    /// Machine output.
+    pub json: bool,
+    /// Say only what matters.
+    pub quiet: bool,
+    /// Say more.
+    pub verbose: u8,
+}
+
+impl Context {
+    /// Fills in the defaults.
+    pub fn new(global: &Global) -> anyhow::Result<Context> {
+        let config = match &global.config {
+            Some(path) => path.clone(),
+            None => default_dir("/etc/waxseal", "XDG_CONFIG_HOME", ".config")?.join("waxseal.toml"),
+        };
+        let state = match &global.state_dir {
+            Some(path) => path.clone(),
+            None => default_dir("/var/lib/waxseal", "XDG_STATE_HOME", ".local/state")?,
+        };
+        let absolute = |path: PathBuf| -> anyhow::Result<PathBuf> { Ok(std::path::absolute(path)?) };
+        Ok(Context {
+            config_path: absolute(config)?,
+            state_path: absolute(state)?,
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+        })
+    }
+
+    /// Reads and checks the config.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let text = read_text(&self.config_path).with_context(|| {
+            format!("cannot read the config; `waxseal init` writes one. {}", self.config_name())
+        })?;
+        Ok(waxseal_policy::parse(&text, &self.config_name())?)
+    }
+
+    /// The config's path for people.
+    pub fn config_name(&self) -> String {
+        show(&self.config_path)
+    }
+
+    /// The state directory, which must exist and be safe.
+    pub fn state_dir(&self) -> anyhow::Result<StateDir> {
+        Ok(StateDir::open(&self.state_path, limits::effective_uid())?)
+    }
+
+    /// The open database.
+    pub fn store(&self) -> anyhow::Result<Store> {
+        Ok(Store::open(&self.state_dir()?)?)
+    }
+
+    /// The config applied to this disk.
+    pub fn coverage(&self, config: Config) -> Coverage {
+        Coverage::new(config, self.own_directories())
+    }
+
+    /// The state directory, which is never watched as content.
+    pub fn own_directories(&self) -> Vec<RawPath> {
+        paths::real(&self.state_path).into_iter().collect()
+    }
+
+    /// The key by which seals are verified.
+    pub fn verifier_key(&self, dir: &StateDir) -> anyhow::Result<VerifierKey> {
+        let text = read_text(&dir.verifier_key())?;
+        let line = text.lines().next().unwrap_or_default();
+        VerifierKey::parse(line).map_err(|error| anyhow!("{}: {error}", show(&dir.verifier_key())))
+    }
+}
+
+/// How the config wants things scanned.
+pub fn scan_options(config: &Config) -> Options {
+    let wants = |algorithm| config.scan.hashes.contains(&algorithm);
+    let algorithms = Algorithms { blake3: wants(Algorithm::Blake3), sha512: wants(Algorithm::Sha512) };
+    let hashing = waxseal_observe::probe::Hashing { algorithms, max_sparse: config.scan.max_sparse };
+    let threads = match config.scan.threads {
+        Threads::Auto => None,
+        Threads::Fixed(threads) => Some(usize::from(threads)),
+    };
+    Options { hashing, threads, bottom_up: false }
+}
+
+/// Typed paths as absolute ones.
+pub fn absolute_all(typed: &[PathBuf]) -> anyhow::Result<Vec<RawPath>> {
+    typed.iter().map(|path| paths::absolute(path).with_context(|| show(path))).collect()
+}
+
+/// A path for people.
+pub fn show(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    waxseal_model::escape::for_people(path.as_os_str().as_bytes())
+}
+
+fn default_dir(root: &str, variable: &str, below_home: &str) -> anyhow::Result<PathBuf> {
+    if limits::is_root() {
+        return Ok(PathBuf::from(root));
+    }
+    let xdg = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = match xdg {
+        Some(path) => path,
+        None => std::env::home_dir()
+            .filter(|home| home.is_absolute())
+            .ok_or_else(|| anyhow!("no home directory is known: give --config and --state-dir"))?
+            .join(below_home),
+    };
+    Ok(base.join("waxseal"))
+}

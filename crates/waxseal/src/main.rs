@@ -1,0 +1,45 @@
+//! The program: arguments in, one command each, output and exit code out.
+
+mod args;
+mod commands;
+mod context;
+mod output;
+
+use args::Arguments;
+use clap::Parser;
+use context::Context;
+use output::style;
+use std::process::ExitCode;
+
+/// How a command ended, in the codes of `diff`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Nothing differs.
+    Same = 0,
+    /// Something differs.
+    Differs = 1,
+    /// Trouble: also a check that could not look everywhere.
+    Trouble = 2,
+}
+
+fn main() -> ExitCode {
+    waxseal_os::limits::bound_allocator();
+    let arguments = Arguments::parse();
+    style::choose_color(arguments.global.color);
+    let result =
+        Context::new(&arguments.global).and_then(|context| commands::run(arguments.command, &context));
+    let exit = result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return Exit::Trouble;
+        }
+        style::error(&format!("{error:#}"));
+        Exit::Trouble
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Whoever read our output has gone (`waxseal changes | head`): nobody is left to be told.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

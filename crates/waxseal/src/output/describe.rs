@@ -1,0 +1,139 @@
+//! Numbers, states and differences in words.
+
+use waxseal_model::change::Seen;
+use waxseal_model::digest::hex;
+use waxseal_model::{Algorithm, Attribute, Change, ChangeKind, escape, flags, json};
+
+/// A count with separators: 1,234,567.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count with its noun: `1 change`, `2 changes`.
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+/// Bytes in decimal units, as disks are sold and as transfer rates are given.
+pub fn bytes(n: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.into_iter().find(|(unit, _)| n >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", n as f64 / unit as f64),
+        None => format!("{n} B"),
+    }
+}
+
+/// What differs, one line an attribute: its name, the old value and the new one.
+pub fn differences(change: &Change) -> Vec<(&'static str, String, String)> {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Vec::new() };
+    let pair = |attribute| {
+        let (old, new) = (value(before, attribute), value(after, attribute));
+        (attribute.name(), old, new)
+    };
+    change.fields.iter().map(pair).collect()
+}
+
+/// One attribute of a state, for people.
+pub fn value(seen: &Seen, attribute: Attribute) -> String {
+    let state = &seen.state;
+    let none = || "none".to_string();
+    match attribute {
+        Attribute::Type => state.file_type.name().to_string(),
+        Attribute::Content => {
+            let known = Algorithm::ALL.into_iter().find_map(|a| Some((a, state.digests.get(a)?)));
+            known.map_or_else(none, |(a, digest)| format!("{} {}", a.name(), hex(digest)))
+        }
+        Attribute::Size => format!("{} bytes", count(state.size)),
+        Attribute::Target => state.target().map_or_else(none, escape::for_people),
+        Attribute::Rdev => state.rdev().map_or_else(none, json::device),
+        Attribute::Mode => format!("{:04o} {}", state.mode, mode_text(state.mode)),
+        Attribute::Owner => named(state.uid, seen.user.as_deref()),
+        Attribute::Group => named(state.gid, seen.group.as_deref()),
+        Attribute::Acl => json::acl_text(state).unwrap_or_else(none),
+        Attribute::Caps => json::caps_text(state).unwrap_or_else(none),
+        Attribute::Xattrs => {
+            let texts: Vec<String> = state
+                .plain_xattrs()
+                .map(|(name, value)| format!("{}={}", escape::for_people(name), escape::for_people(value)))
+                .collect();
+            if texts.is_empty() { none() } else { texts.join(", ") }
+        }
+        Attribute::Flags => {
+            let names: Vec<&str> = flags::names(state.flags.unwrap_or(0)).collect();
+            if names.is_empty() { none() } else { names.join(", ") }
+        }
+        Attribute::Mtime => state.mtime.to_rfc3339_nanos(),
+        Attribute::Ctime => state.ctime.to_rfc3339_nanos(),
+        Attribute::Btime => state.btime.map_or_else(none, |time| time.to_rfc3339_nanos()),
+        Attribute::Inode => state.inode.to_string(),
+        Attribute::Links => state.links.to_string(),
+    }
+}
+
+fn named(id: u32, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{} ({id})", escape::for_people(name.as_bytes())),
+        None => format!("{id} (no such name)"),
+    }
+}
+
+/// Permission bits as `ls` shows them.
+fn mode_text(mode: u16) -> String {
+    let triple = |shift: u16, special: u16, set: char, unset: char| {
+        let bit = |mask: u16, c| if mode >> shift & mask != 0 { c } else { '-' };
+        let execute = match (mode & special != 0, mode >> shift & 1 != 0) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        };
+        [bit(4, 'r'), bit(2, 'w'), execute]
+    };
+    let all = [triple(6, 0o4000, 's', 'S'), triple(3, 0o2000, 's', 'S'), triple(0, 0o1000, 't', 'T')];
+    all.iter().flatten().collect()
+}
+
+/// What happened, in a few words: `modified`, `added (dir)`, `moved from /a`.
+pub fn headline(change: &Change) -> String {
+    let file_type = change.after.as_ref().or(change.before.as_ref()).map(|seen| seen.state.file_type.name());
+    let mut text = change.kind.name().to_string();
+    if matches!(change.kind, ChangeKind::Added | ChangeKind::Removed)
+        && let Some(name) = file_type.filter(|name| *name != "file")
+    {
+        text.push_str(&format!(" ({name})"));
+    }
+    if let Some(from) = &change.from {
+        text.push_str(&format!(" from {from}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "change", "changes"), "1 change");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(8_190_000_000), "8.2 GB");
+    }
+
+    #[test]
+    fn modes_read_as_ls_shows_them() {
+        assert_eq!(mode_text(0o4755), "rwsr-xr-x");
+        assert_eq!(mode_text(0o6644), "rwSr-Sr--");
+        assert_eq!(mode_text(0o1777), "rwxrwxrwt");
+    }
+}
