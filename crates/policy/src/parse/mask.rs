@@ -51,30 +51,29 @@ pub(super) fn mask_secrets(text: &str) -> String {
                 safe_section = false;
             }
         }
-        match line.split_once('=') {
-            Some((before, after)) if hides(before, safe_section) => {
-                out.push_str(before);
-                out.push('=');
-                mask_into(&mut out, after);
-            }
-            None if !safe_section && !trimmed.starts_with(['#', '[']) => mask_into(&mut out, line),
-            _ => out.push_str(line),
-        }
+        // Where no key is, a secret may go on that was begun on a line above.
+        let shown = if line.contains('=') || safe_section || trimmed.starts_with(['#', '[']) {
+            shown_part(line, safe_section)
+        } else {
+            0
+        };
+        let (shown, hidden) = line.split_at_checked(shown).unwrap_or(("", line));
+        out.push_str(shown);
+        mask_into(&mut out, hidden);
     }
     out
 }
 
-/// Whether the value after this key must not be seen.
-fn hides(before: &str, safe_section: bool) -> bool {
-    let key = before.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
-    if key.starts_with('#') {
-        // A commented-out key may still be a key.
-        return hides(key.trim_start_matches(['#', ' ']), safe_section);
+/// How many bytes of the line may be seen: all, or up to the first key whose value must not be.
+fn shown_part(line: &str, safe_section: bool) -> usize {
+    for (equals, _) in line.match_indices('=') {
+        let before = line.get(..equals).unwrap_or_default().trim_end_matches([' ', '\t', '"', '\'']);
+        let key = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        if is_secret_name(key) || !safe_section && !is_plain_name(key) {
+            return equals + 1;
+        }
     }
-    if is_secret_name(key) {
-        return true;
-    }
-    !safe_section && !is_plain_name(key)
+    line.len()
 }
 
 fn keys() -> impl Iterator<Item = &'static Key> {
@@ -114,6 +113,7 @@ mod tests {
                     to = [\n  \"a@b\",\n]\n[reputation]\nvirustotal = { enabled = true, key = \"abc\" }\n\
                     [reputation.virustotal]\nkey=\"abc\"\n";
         let masked = mask_secrets(text);
+        assert_eq!(mask_secrets("name =url = \"https://abc\""), "name =url = \"***********\"");
         assert_eq!(masked.len(), text.len());
         for secret in ["early", "abc", "'me'", "old", "a@b"] {
             assert!(!masked.contains(secret), "{secret} in {masked}");

@@ -29,7 +29,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        problems.add_hint(
+        problems.add(
             span,
             format!("this is not TOML: {}", error.message()),
             "see https://toml.io for the form",
@@ -58,7 +58,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
     let watches = match find("watch") {
         Some(field) => watch::read_all(tables_of(&field, problems), field.span(), problems),
         None => {
-            problems.add_hint(0..0, "there is no [[watch]], so nothing would be watched", EXAMPLE_WATCH);
+            problems.add(0..0, "there is no [[watch]], so nothing would be watched", EXAMPLE_WATCH);
             Vec::new()
         }
     };
@@ -108,13 +108,13 @@ fn tables_of<'t, 'i>(field: &Field<'t, 'i>, problems: &mut Problems) -> Vec<Tabl
                     DeValue::Table(table) => {
                         tables.push(Table::new(table, value.span(), format!("[[{name}]]")))
                     }
-                    _ => problems.add_hint(value.span(), format!("`{name}` must hold tables"), double(&name)),
+                    _ => problems.add(value.span(), format!("`{name}` must hold tables"), double(&name)),
                 }
             }
             tables
         }
         DeValue::Table(table) => {
-            problems.add_hint(
+            problems.add(
                 field.span(),
                 format!("[{name}] needs double brackets: there can be several"),
                 double(&name),
@@ -123,7 +123,7 @@ fn tables_of<'t, 'i>(field: &Field<'t, 'i>, problems: &mut Problems) -> Vec<Tabl
             vec![Table::new(table, field.span(), format!("[[{name}]]"))]
         }
         _ => {
-            problems.add_hint(field.span(), format!("`{name}` must be a table"), double(&name));
+            problems.add(field.span(), format!("`{name}` must be a table"), double(&name));
             Vec::new()
         }
     }
@@ -140,7 +140,7 @@ fn single<'t, 'i>(field: &Field<'t, 'i>, problems: &mut Problems) -> Option<Tabl
         DeValue::Table(table) => Some(Table::new(table, field.span(), format!("[{name}]"))),
         _ => {
             let message = format!("`{name}` must be a single table");
-            problems.add_hint(field.span(), message, format!("write: [{name}]"));
+            problems.add(field.span(), message, format!("write: [{name}]"));
             None
         }
     }

@@ -21,7 +21,7 @@ pub struct Problem {
     /// What is wrong.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: String,
 }
 
 /// Everything that is wrong with a config; never empty. `Display` shows each problem with its line, a caret and
@@ -54,8 +54,7 @@ impl fmt::Display for ConfigErrors {
                 .path(self.origin.as_str())
                 .annotation(AnnotationKind::Primary.span(problem.span.clone()));
             let group = Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
-            let group = group.elements(problem.hint.as_deref().map(|hint| Level::HELP.message(hint)));
-            let text = renderer.render(&[group]);
+            let text = renderer.render(&[group.element(Level::HELP.message(problem.hint.as_str()))]);
             if index > 0 {
                 f.write_str("\n")?;
             }
@@ -90,17 +89,13 @@ impl fmt::Debug for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Collects problems while the text is read.
+/// Collects problems while the text is read: the place, what is wrong, and what to do about it.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<(Range<usize>, String, Option<String>)>);
+pub(super) struct Problems(Vec<(Range<usize>, String, String)>);
 
 impl Problems {
-    pub fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.0.push((span, message.into(), None));
-    }
-
-    pub fn add_hint(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.0.push((span, message.into(), Some(hint.into())));
+    pub fn add(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        self.0.push((span, message.into(), hint.into()));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -134,22 +129,25 @@ struct Places<'t> {
     text: &'t str,
     at: usize,
     line: usize,
-    line_start: usize,
+    column: usize,
 }
 
 impl<'t> Places<'t> {
     fn new(text: &'t str) -> Places<'t> {
-        Places { text, at: 0, line: 1, line_start: 0 }
+        Places { text, at: 0, line: 1, column: 1 }
     }
 
+    /// Line and column of this place, which is not before the one asked for last.
     fn of(&mut self, offset: usize) -> (usize, usize) {
-        let passed = self.text.as_bytes().get(self.at..offset).unwrap_or_default();
-        for (i, _) in passed.iter().enumerate().filter(|(_, b)| **b == b'\n') {
-            self.line += 1;
-            self.line_start = self.at + i + 1;
+        for c in self.text.get(self.at..offset).unwrap_or_default().chars() {
+            if c == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
         }
         self.at = self.at.max(offset);
-        let before = self.text.get(self.line_start..offset).unwrap_or_default();
-        (self.line, before.chars().count() + 1)
+        (self.line, self.column)
     }
 }

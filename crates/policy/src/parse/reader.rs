@@ -51,7 +51,7 @@ impl<'t, 'i> Table<'t, 'i> {
         for key in self.table.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
             let message = format!("unknown key `{}` in {}", shown(name), self.place);
-            problems.add_hint(key.span(), message, nearest(name, &asked));
+            problems.add(key.span(), message, nearest(name, &asked));
         }
     }
 }
@@ -65,12 +65,19 @@ pub(super) fn shown(word: &str) -> String {
     }
 }
 
+/// How much alike two words are, from 0 to 1. Short words with a slip need the second measure.
+fn likeness(word: &str, known: &str) -> f64 {
+    // A word of any length may come from the text, and the comparison is quadratic.
+    if word.len() > 64 {
+        return 0.0;
+    }
+    let slip = if strsim::osa_distance(word, known) <= 1 { 0.9 } else { 0.0 };
+    strsim::jaro_winkler(word, known).max(slip)
+}
+
 /// A hint that names the known word nearest to this one, or all of them when none is near.
 pub(super) fn nearest(word: &str, known: &[&str]) -> String {
-    // A word of any length may come from the text; the comparison is quadratic.
-    let likeness =
-        |candidate: &str| if word.len() > 64 { 0.0 } else { strsim::jaro_winkler(word, candidate) };
-    let best = known.iter().map(|k| (likeness(k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = known.iter().map(|k| (likeness(word, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((score, best)) if score >= 0.7 => format!("did you mean `{best}`?"),
         Some(_) => format!("known here: {}", list(known)),
@@ -112,13 +119,13 @@ impl<'t, 'i> Field<'t, 'i> {
     /// Complains that something else was expected here, and shows what is right. Gives nothing, for brevity.
     pub fn wrong<T>(&self, expected: &str, problems: &mut Problems) -> Option<T> {
         let message = format!("`{}` must be {expected}, not {}", self.key, kind_of(self.raw()));
-        problems.add_hint(self.span(), message, format!("for example: {}", self.example));
+        problems.add(self.span(), message, format!("for example: {}", self.example));
         None
     }
 
     /// Complains about the value, and shows what is right.
     pub fn bad<T>(&self, why: &str, problems: &mut Problems) -> Option<T> {
-        problems.add_hint(
+        problems.add(
             self.span(),
             format!("bad `{}`: {why}", self.key),
             format!("for example: {}", self.example),
@@ -191,7 +198,7 @@ impl<'t, 'i> Field<'t, 'i> {
         if found.is_none() {
             let message = format!("`{}` cannot be `{}`", self.key, shown(text));
             let hint = format!("{} Allowed: {}", nearest_only(text, words), list(words));
-            problems.add_hint(self.span(), message, hint.trim_start());
+            problems.add(self.span(), message, hint.trim_start());
         }
         found
     }

@@ -83,12 +83,12 @@ pub(super) fn channels(tables: Vec<Table<'_, '_>>, problems: &mut Problems) -> (
                 let name = watch::name(&field, problems);
                 if let Some(name) = name.as_ref().filter(|name| !seen.insert((*name).clone())) {
                     let message = format!("two channels are named `{}`", shown(name));
-                    problems.add_hint(field.span(), message, "give each channel a `name` of its own");
+                    problems.add(field.span(), message, "give each channel a `name` of its own");
                 }
                 name
             }
             None => {
-                problems.add_hint(span.clone(), "this channel has no `name`", "for example: name = \"soc\"");
+                problems.add(span.clone(), "this channel has no `name`", "for example: name = \"soc\"");
                 None
             }
         };
@@ -97,7 +97,7 @@ pub(super) fn channels(tables: Vec<Table<'_, '_>>, problems: &mut Problems) -> (
         let kind = match table.field("kind", "\"discord\"") {
             Some(field) => field.one_of(&kinds, problems).and_then(|index| KINDS.get(index)),
             None => {
-                problems.add_hint(span, "this channel has no `kind`", format!("one of {}", list(&kinds)));
+                problems.add(span, "this channel has no `kind`", format!("one of {}", list(&kinds)));
                 None
             }
         };
@@ -131,7 +131,7 @@ fn route(mut table: Table<'_, '_>, channels: &[&str], watches: &[&str], problems
         }
         None => {
             let hint = "for example: channels = [\"soc\"]";
-            problems.add_hint(table.span.clone(), "this route has no `channels`", hint);
+            problems.add(table.span.clone(), "this route has no `channels`", hint);
             Vec::new()
         }
     };
@@ -162,7 +162,7 @@ fn known_names(
                 [] => format!("there is no [[{what}]] yet"),
                 _ => nearest(name, known),
             };
-            problems.add_hint(element.span(), format!("there is no {what} named `{}`", shown(name)), hint);
+            problems.add(element.span(), format!("there is no {what} named `{}`", shown(name)), hint);
         }
         names.push(name.to_owned());
     }

@@ -91,7 +91,7 @@ fn secret(key: &'static Key, table: &mut Table<'_, '_>, problems: &mut Problems)
     if let [Some(_), Some(second), ..] = all.into_iter().filter(Option::is_some).collect::<Vec<_>>()[..] {
         let message = format!("`{}` is given more than once", key.name);
         let ways = [key.name, file_key.as_str(), env_key.as_str()];
-        problems.add_hint(second.span(), message, format!("keep one of {}", list(&ways)));
+        problems.add(second.span(), message, format!("keep one of {}", list(&ways)));
     }
     let given = given.and_then(|field| {
         let text = field.line(problems)?;
@@ -160,7 +160,7 @@ fn syslog_address(field: &Field<'_, '_>, problems: &mut Problems) -> Option<Stri
         return Some(text.to_owned());
     }
     let message = format!("bad `{}`: `{}` is no address of a syslog receiver", field.key, shown(text));
-    problems.add_hint(
+    problems.add(
         field.span(),
         message,
         "write udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:/PATH",

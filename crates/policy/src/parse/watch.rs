@@ -18,7 +18,7 @@ pub(super) fn read_all(
     problems: &mut Problems,
 ) -> Vec<Watch> {
     if tables.is_empty() {
-        problems.add_hint(
+        problems.add(
             span,
             "there is no watch in the list, so nothing would be watched",
             super::EXAMPLE_WATCH,
@@ -49,7 +49,7 @@ impl Seen {
         // Empty when it could not be read, which has been told.
         if !name.is_empty() && !self.names.insert(name.to_owned()) {
             let message = format!("two watches are named `{}`", shown(name));
-            problems.add_hint(span, message, "give each watch a `name` of its own");
+            problems.add(span, message, "give each watch a `name` of its own");
         }
     }
 
@@ -59,9 +59,9 @@ impl Seen {
         match self.paths.insert(text, self.watches) {
             None => {}
             Some(watch) if watch == self.watches => {
-                problems.add_hint(span, format!("`{shown}` is listed twice"), "remove one of the two");
+                problems.add(span, format!("`{shown}` is listed twice"), "remove one of the two");
             }
-            Some(_) => problems.add_hint(
+            Some(_) => problems.add(
                 span,
                 format!("`{shown}` is in two watches, so it is not clear whose rules hold"),
                 "keep it in one of them; a path below it may have a watch of its own",
@@ -85,11 +85,7 @@ fn read(mut table: Table<'_, '_>, seen: &mut Seen, problems: &mut Problems) -> (
             paths(&field, seen, problems)
         }
         None => {
-            problems.add_hint(
-                table.span.clone(),
-                "this watch has no `paths`",
-                "for example: paths = [\"/etc\"]",
-            );
+            problems.add(table.span.clone(), "this watch has no `paths`", "for example: paths = [\"/etc\"]");
             Vec::new()
         }
     };
@@ -153,7 +149,7 @@ fn paths(field: &Field<'_, '_>, seen: &mut Seen, problems: &mut Problems) -> Vec
             }
             Err(error) => {
                 let message = format!("bad path `{}`: {error}", shown(text));
-                problems.add_hint(element.span(), message, path_hint(text, &error));
+                problems.add(element.span(), message, path_hint(text, &error));
             }
         }
     }
@@ -184,8 +180,8 @@ fn globs(field: &Field<'_, '_>, compile: Compile, paths: &[WatchPath], problems:
     let mut sources = Vec::new();
     for element in elements {
         let Some(text) = element.string(problems) else { continue };
-        if let Some(path) = paths.iter().find_map(|path| within(text, path)) {
-            problems.add_hint(
+        if let Some(path) = paths.iter().find_map(|path| within(text, path, paths.len() == 1)) {
+            problems.add(
                 element.span(),
                 format!("the glob `{}` begins with the watch's own path", shown(text)),
                 format!(
@@ -204,7 +200,7 @@ fn globs(field: &Field<'_, '_>, compile: Compile, paths: &[WatchPath], problems:
             for (index, why) in bad {
                 let span = spans.get(index).cloned().unwrap_or_else(|| field.span());
                 let source = sources.get(index).map_or("", String::as_str);
-                problems.add_hint(span, format!("bad glob `{}`: {why}", shown(source)), GLOB_HINT);
+                problems.add(span, format!("bad glob `{}`: {why}", shown(source)), GLOB_HINT);
             }
             Patterns::default()
         }
@@ -214,9 +210,11 @@ fn globs(field: &Field<'_, '_>, compile: Compile, paths: &[WatchPath], problems:
 const GLOB_HINT: &str =
     "globs are as in a .gitignore, relative to each path: *.log, /only/here, **/cache/**, tmp/";
 
-/// The watch's path that an absolute glob repeats. It would be looked for below that path, and never be found.
-fn within(glob: &str, path: &WatchPath) -> Option<String> {
-    let path = path.text().filter(|path| path != "/")?;
+/// The watch's path that an absolute glob repeats. It would be looked for below that path, and never be found. With
+/// several paths a short one proves nothing: `/lib/x` may be meant for `/usr` when `/lib` stands beside it.
+fn within(glob: &str, path: &WatchPath, alone: bool) -> Option<String> {
+    let path =
+        path.text().filter(|path| path.rfind('/').is_some_and(|last| alone && path.len() > 1 || last > 0))?;
     let rest = glob.strip_prefix('!').unwrap_or(glob).strip_prefix(path.as_str())?;
     (rest.is_empty() || rest.starts_with('/')).then_some(path)
 }
@@ -239,7 +237,7 @@ fn attributes(field: &Field<'_, '_>, problems: &mut Problems) -> Option<Attribut
                         list(&names)
                     ),
                 };
-                problems.add_hint(field.span(), message, hint);
+                problems.add(field.span(), message, hint);
             }
             set
         }
