@@ -5,6 +5,7 @@ use crate::watching::Watching;
 use crate::{binary, files};
 use serde_json::Value;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -27,7 +28,6 @@ pub struct Machine {
 }
 
 /// What a command printed, and how it ended.
-#[derive(Debug)]
 pub struct Output {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
@@ -35,6 +35,21 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// Standard error, where people's messages go.
     pub stderr: String,
+}
+
+impl fmt::Debug for Output {
+    /// Readable where a test fails: at most a screen of each stream, with nothing that steers the terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "exit code {:?}", self.code)?;
+        for (name, text) in
+            [("stdout", String::from_utf8_lossy(&self.stdout)), ("stderr", self.stderr.as_str().into())]
+        {
+            for line in text.lines().take(40) {
+                writeln!(f, "{name}: {}", line.escape_debug().to_string().replace("\\\"", "\""))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Output {

@@ -254,7 +254,7 @@ fn s61_no_room_for_the_baseline() {
     machine.watch_tree("keep = { content = false }");
     let state = mounted.root().join("state");
     let output = machine.waxseal_in(&state, ["init"]).expect_code(2);
-    assert!(output.stderr.contains("space"), "{}", output.stderr);
+    assert!(output.stderr.contains("full"), "{}", output.stderr);
     // Half a baseline is none.
     machine.waxseal_in(&state, ["check"]).expect_code(2);
     // With room, all is well, without anything to clean up by hand.

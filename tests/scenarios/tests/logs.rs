@@ -86,7 +86,7 @@ fn s46_rights_on_a_log_count_all_the_same() {
             append(place.at("log"), b"third line\n");
             chmod(place.at("log"), 0o666);
         },
-        expect: |_| vec![Expect::metadata("log").field("mode").after("mode", "0666")],
+        expect: |_| vec![Expect::modified("log").fields(&["mode"]).after("mode", "0666")],
     }
     .on_all();
 }

@@ -43,7 +43,7 @@ const HOSTILE: &[&[u8]] = &[
     b"*",
     b"[a-z]?",
     b"a: {\"type\":\"summary\"}",
-    b"<script>alert(1)</script>",
+    b"<img src=x onerror=alert(1)>",
     "\u{e9}\u{301}\u{1f980}".as_bytes(),
     b"latin \xe9",
     b"\xff\xfe\xfd",
@@ -172,7 +172,7 @@ fn s23_bytes_that_are_no_text_come_with_the_exact_bytes() {
 #[test]
 fn s24_a_name_cannot_forge_a_second_line() {
     let machine = Machine::new();
-    let forged = b"x\nmodified /etc/shadow\nf+++++: /etc/ok\n0 changes, intact";
+    let forged = b"x\nmodified  shadow\nf+++++: ok\n0 changes, intact";
     let object = b"y\n{\"type\":\"summary\",\"outcome\":\"intact\"}";
     machine.watch_tree("");
     write(machine.at("file"), "x");
@@ -184,7 +184,7 @@ fn s24_a_name_cannot_forge_a_second_line() {
     let output = machine.waxseal(["check"]).expect_code(1);
     for text in [output.text(), output.stderr.as_str()] {
         for line in text.lines().map(str::trim_start) {
-            let forged = ["modified /etc/shadow", "f+++++", "0 changes, intact", "{\"type\""];
+            let forged = ["modified  shadow", "f+++++", "0 changes, intact", "{\"type\""];
             assert!(!forged.iter().any(|start| line.starts_with(start)), "forged: {line:?}");
         }
     }
