@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long)]
     write: bool,
     #[command(flatten)]
-    workload: workload::Options,
+    workload: workload::Sizes,
 }
 
 /// The runs of one contender; `None` where it did not take part in the round.

@@ -41,7 +41,7 @@ fn line(rows: &[Row], row: &Row) -> String {
     let least = walls.iter().copied().fold(f64::INFINITY, f64::min);
     let mut line = format!(
         "| {}{} | {} | {least:.2} / {:.2} | {:.2} | {:.0} | {:.2} |",
-        row.contender.name,
+        row.contender.name.replace('|', "\\|"),
         trouble(row),
         walls.len(),
         median(walls.clone()),
@@ -143,10 +143,9 @@ fn circumstances() -> String {
     )
 }
 
-/// The first word with a digit in what a program says about its version.
+/// The last word of what a program says about its version.
 fn version(program: &str, option: &str) -> String {
-    let line = first_line(program, &[option]);
-    line.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit())).unwrap_or("?").to_owned()
+    first_line(program, &[option]).split_whitespace().next_back().unwrap_or("?").to_owned()
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

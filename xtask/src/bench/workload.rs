@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// How large the trees are.
 #[derive(clap::Args, Debug)]
-pub struct Options {
+pub struct Sizes {
     /// Files of the tree `small`, in 8,000 directories; 0.5 to 16 KiB each, half of them below 2.5 KiB
     #[arg(long, default_value_t = 200_000)]
     small_files: u64,
@@ -26,7 +26,7 @@ pub struct Options {
 }
 
 /// The tree of this name below `dir`; made unless it is there already with the same options.
-pub fn make(dir: &Path, name: &str, options: &Options) -> Result<PathBuf> {
+pub fn make(dir: &Path, name: &str, options: &Sizes) -> Result<PathBuf> {
     let root = dir.join(name);
     let (receipt, wanted) = (dir.join(format!("{name}.made")), format!("{options:?}"));
     if fs::read_to_string(&receipt).is_ok_and(|made| made == wanted) {
@@ -49,7 +49,7 @@ pub fn make(dir: &Path, name: &str, options: &Options) -> Result<PathBuf> {
 
 /// Files are written in a shuffled order, so that inodes, names and blocks are not in the same order, as in a tree
 /// that has lived.
-fn small(root: &Path, options: &Options) -> Result<()> {
+fn small(root: &Path, options: &Sizes) -> Result<()> {
     let mut random = Random::new(options.seed, 1);
     let mut leaves = Vec::new();
     for (a, b, c) in (0..20).flat_map(|a| (0..20).flat_map(move |b| (0..20).map(move |c| (a, b, c)))) {
@@ -75,7 +75,7 @@ fn small(root: &Path, options: &Options) -> Result<()> {
 }
 
 /// Every block is different, and none can be compressed.
-fn big(root: &Path, options: &Options) -> Result<()> {
+fn big(root: &Path, options: &Sizes) -> Result<()> {
     fs::create_dir_all(root)?;
     let mut block = vec![0; 1 << 20];
     for number in 0..options.big_files {
@@ -89,7 +89,7 @@ fn big(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn dirs(root: &Path, options: &Options) -> Result<()> {
+fn dirs(root: &Path, options: &Sizes) -> Result<()> {
     // Three levels of about the same width.
     let width = (options.dirs as f64).cbrt().ceil() as u64;
     for number in 0..options.dirs {
