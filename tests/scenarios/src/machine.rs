@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -31,6 +31,8 @@ pub struct Machine {
 pub struct Output {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     /// Standard output, as bytes.
     pub stdout: Vec<u8>,
     /// Standard error, where people's messages go.
@@ -40,7 +42,7 @@ pub struct Output {
 impl fmt::Debug for Output {
     /// Readable where a test fails: at most a screen of each stream, with nothing that steers the terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "exit code {:?}", self.code)?;
+        writeln!(f, "exit code {:?}, signal {:?}", self.code, self.signal)?;
         for (name, text) in
             [("stdout", String::from_utf8_lossy(&self.stdout)), ("stderr", self.stderr.as_str().into())]
         {
@@ -299,7 +301,7 @@ impl Running {
     fn collect(mut self, stdout: Vec<u8>) -> Output {
         let status: ExitStatus = self.child.wait().expect("wait");
         let stderr = String::from_utf8_lossy(&self.stderr.recv().unwrap_or_default()).into_owned();
-        Output { code: status.code(), stdout, stderr }
+        Output { code: status.code(), signal: status.signal(), stdout, stderr }
     }
 }
 
