@@ -4,5 +4,13 @@
 
 pub mod accounts;
 pub mod attributes;
+#[cfg(target_os = "linux")]
+pub mod fanotify;
 pub mod files;
+#[cfg(target_os = "linux")]
+pub mod inotify;
 pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod mounts;
+#[cfg(target_os = "linux")]
+pub mod watcher;
