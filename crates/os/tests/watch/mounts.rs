@@ -96,14 +96,14 @@ fn bind_mounts_show_the_same_file_under_each_root() {
 #[test]
 fn only_a_part_of_the_filesystem_is_mounted() {
     on_each(&Kind::MARKED, |place| {
-        // A directory of the filesystem that is named like the mount point, to mislead.
-        let inner = place.at.join(text(&place.at).trim_start_matches('/'));
-        fs::create_dir_all(inner.join("t")).unwrap();
         let source = place.dir("part");
         let held = tempfile::tempdir().unwrap();
         let (part, whole) = (held.path().join("part"), held.path().join("whole"));
         fs::create_dir(&part).unwrap();
         fs::create_dir(&whole).unwrap();
+        // A directory of the filesystem that is named like the mount point, to mislead.
+        let misleading = format!("{}/t", text(&part).trim_start_matches('/'));
+        fs::create_dir_all(place.at.join(&misleading)).unwrap();
         mount(&["--bind", text(&source), text(&part)]);
         mount(&["--move", text(&place.at), text(&whole)]);
         let root = part.join("t");
@@ -117,13 +117,16 @@ fn only_a_part_of_the_filesystem_is_mounted() {
         fs::write(root.join("d/f"), "1").unwrap();
         ears.hear_name(&root.join("d/f"));
         let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
-        let misleading = format!("{}/t/wrong", text(&place.at).trim_start_matches('/'));
-        rustix::fs::openat(&outside, misleading.as_str(), flags, rustix::fs::Mode::RWXU).unwrap();
+        let wrong = format!("{misleading}/wrong");
+        rustix::fs::openat(&outside, wrong, flags, rustix::fs::Mode::RWXU).unwrap();
         ears.sync(&root);
         assert!(
             !ears.heard.iter().any(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"wrong"))
         );
         assert!(!ears.heard.iter().any(|hint| matches!(hint, Hint::Lost { .. })), "{:?}", ears.heard);
+        run("umount", &["-l", text(&part)]).unwrap();
+        drop(ears);
+        held.close().unwrap();
     });
 }
 

@@ -87,6 +87,7 @@ fn directories_move_within_in_and_out() {
         let root = place.dir("t");
         let out = place.dir("out");
         place.dir("t/d/e/e");
+        place.dir("t/k");
         place.dir("out/tree/sub");
         fs::write(out.join("tree/sub/f"), "1").unwrap();
         fs::write(root.join("d/e/f"), "1").unwrap();
@@ -94,12 +95,12 @@ fn directories_move_within_in_and_out() {
         append(&root.join("d/e/f"));
         ears.hear_name(&root.join("d/e/f"));
         // Within: the same watches, under another path.
-        fs::rename(root.join("d"), root.join("d2")).unwrap();
+        fs::rename(root.join("d"), root.join("k/d2")).unwrap();
         ears.hear("the move", |hint| matches!(hint, Hint::Renamed { is_dir: true, .. }));
         ears.sync(&root);
         ears.forget();
-        append(&root.join("d2/e/f"));
-        ears.hear_name(&root.join("d2/e/f"));
+        append(&root.join("k/d2/e/f"));
+        ears.hear_name(&root.join("k/d2/e/f"));
         // In.
         fs::rename(out.join("tree"), root.join("tree")).unwrap();
         let hint = ears.hear_about(&root.join("tree/sub/f"));
