@@ -242,32 +242,35 @@ fn what_is_outside_or_ignored_is_not_heard() {
 fn a_file_made_without_a_name() {
     on_each(&Kind::MARKED, |place| {
         let root = place.dir("t");
-        let mut ears = place.watch(&[&root]);
-        let (directory, file) = match nameless(&root) {
-            Some(made) => made,
-            None => return println!("SKIPPED: {:?} makes no files without a name", place.kind),
+        let Ok(early) = nameless(&root) else {
+            return println!("SKIPPED: {:?} makes no files without a name", place.kind);
         };
-        let inode = file.metadata().unwrap().ino();
-        (&file).write_all(b"1").unwrap();
-        rustix_link(&file, &directory.join("named"));
-        ears.hear_name(&root.join("named"));
+        link(&early, &root.join("early"));
+        let mut ears = place.watch(&[&root]);
+        let late = nameless(&root).unwrap();
+        (&late).write_all(b"1").unwrap();
+        link(&late, &root.join("late"));
+        ears.hear_name(&root.join("late"));
         ears.sync(&root);
-        ears.forget();
-        (&file).write_all(b"2").unwrap();
-        ears.hear(
-            "a write by the made-up name",
-            |hint| matches!(hint, Hint::Object { inode: i, .. } if *i == inode),
-        );
+        for file in [&late, &early] {
+            ears.forget();
+            let mut writer = file;
+            writer.write_all(b"2").unwrap();
+            let inode = file.metadata().unwrap().ino();
+            ears.hear(
+                "a write by the made-up name",
+                |hint| matches!(hint, Hint::Object { inode: i, .. } if *i == inode),
+            );
+        }
     });
 }
 
-fn nameless(root: &Path) -> Option<(&Path, fs::File)> {
+fn nameless(root: &Path) -> std::io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(root).ok()?;
-    Some((root, file))
+    OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(root)
 }
 
-fn rustix_link(file: &fs::File, to: &Path) {
+fn link(file: &fs::File, to: &Path) {
     use std::os::fd::AsRawFd;
     let from = format!("/proc/self/fd/{}", file.as_raw_fd());
     let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
