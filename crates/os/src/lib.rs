@@ -4,7 +4,15 @@
 
 pub mod accounts;
 pub mod attributes;
+#[cfg(target_os = "linux")]
+pub mod fanotify;
 pub mod files;
+#[cfg(target_os = "linux")]
+pub mod inotify;
 pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod mounts;
 pub mod paths;
 pub mod terminal;
+#[cfg(target_os = "linux")]
+pub mod watcher;

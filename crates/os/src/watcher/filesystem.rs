@@ -1,0 +1,402 @@
+//! One marked filesystem: from the kernel's records to hints below the roots.
+//!
+//! The mark reports everything that happens on the filesystem, so most records concern nobody. Which directories do is
+//! remembered by their handles, and so is which objects have one name only: then a record costs two look-ups.
+
+use super::places::{self, Root, Sight};
+use super::selftest::Verdict;
+use super::{Hint, Process, What};
+use crate::fanotify::{
+    Buffer, Event, FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_FS_ERROR, FAN_MODIFY,
+    FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Renaming, ResolveError, Resolver,
+};
+use crate::mounts::Mount;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use waxseal_model::{DeviceNumber, RawPath};
+
+/// How many handles each memory keeps, some 100 bytes each.
+const REMEMBERED: usize = 8192;
+/// Objects with several names that are kept; beyond that every object is looked at.
+const LINKED: usize = 65536;
+/// How many bufferfuls one call takes at most.
+const BUFFERS: usize = 8;
+
+/// A filesystem with its group.
+#[derive(Debug)]
+pub(super) struct Filesystem {
+    pub group: Group,
+    /// As the mount table names it.
+    pub device: DeviceNumber,
+    /// Its mounts that matter to a root, one that shows all of it first.
+    pub mounts: Vec<Mount>,
+    /// Paths of the roots that lie on it.
+    pub roots: Vec<RawPath>,
+    pub keep_pidfds: bool,
+    /// What the self-test showed when the group was made.
+    pub verdict: Verdict,
+    /// Its queue cannot be read any more.
+    pub broken: bool,
+    /// The name whose event the self-test waits for, and whether it has come.
+    pub canary: Option<(Box<[u8]>, bool)>,
+    memory: Memory,
+    buffer: Buffer,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Directories by handle. `None`: of no concern.
+    dirs: HashMap<Box<[u8]>, Option<Arc<View>>>,
+    /// Objects outside of the roots that had one name when looked at. Another name raises an event of its own.
+    single: HashSet<Box<[u8]>>,
+    /// Objects that have or had several names.
+    linked: HashMap<Box<[u8]>, (u64, DeviceNumber)>,
+    linked_full: bool,
+}
+
+/// How a directory is seen, or, where its own path is too long for the kernel to tell, one above it.
+#[derive(Debug, PartialEq)]
+struct View {
+    sight: Sight,
+    exact: bool,
+}
+
+/// A name as it is reported.
+#[derive(Debug, Clone, PartialEq)]
+struct Spot {
+    dir: RawPath,
+    name: Box<[u8]>,
+    /// It stands for something below it.
+    deep: bool,
+}
+
+/// What one batch of events needs.
+struct Batch<'a> {
+    roots: &'a [Root],
+    ignored: &'a [RawPath],
+    /// Opened at the first handle that is not remembered, and closed with the batch, so as to hold no mount busy.
+    resolver: Option<Resolver>,
+    /// Whether that has been tried.
+    opened: bool,
+    out: &'a mut Vec<Hint>,
+    lost: Option<&'static str>,
+}
+
+/// The directory cannot be resolved now, for a reason other than its being deleted.
+struct Unresolved;
+
+impl Filesystem {
+    pub fn new(group: Group, device: DeviceNumber) -> Filesystem {
+        Filesystem {
+            group,
+            device,
+            mounts: Vec::new(),
+            roots: Vec::new(),
+            keep_pidfds: false,
+            verdict: Verdict::NotTested,
+            broken: false,
+            canary: None,
+            memory: Memory::default(),
+            buffer: Buffer::default(),
+        }
+    }
+
+    /// Forgets what was remembered about paths and names.
+    pub fn forget(&mut self) {
+        self.memory = Memory::default();
+    }
+
+    /// Turns what is queued into hints, without waiting.
+    pub fn read(&mut self, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut batch = Batch { roots, ignored, resolver: None, opened: false, out, lost: None };
+        for _ in 0..BUFFERS {
+            match self.group.read(&mut buffer) {
+                Ok(Some(events)) => {
+                    for event in events {
+                        match event {
+                            Ok(event) => self.take(event, &mut batch),
+                            Err(_) => batch.lost = Some("an event of the kernel was not understood"),
+                        }
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    batch.lost = Some("the kernel's event queue cannot be read");
+                    self.broken = true;
+                    break;
+                }
+            }
+        }
+        let lost = batch.lost;
+        self.buffer = buffer;
+        if let Some(reason) = lost {
+            out.extend(self.roots.iter().map(|root| Hint::Lost { root: root.clone(), reason }));
+        }
+    }
+
+    fn take(&mut self, mut event: Event<'_>, batch: &mut Batch<'_>) {
+        if event.is_overflow() {
+            // Among the lost may be the moves and links that what is remembered depends on.
+            self.forget();
+            batch.lost = Some("the kernel's event queue overflowed");
+            return;
+        }
+        if event.mask & FAN_FS_ERROR != 0 {
+            let errno = event.error.map_or(0, |error| error.errno);
+            let hints = self.roots.iter().map(|root| Hint::FilesystemError { root: root.clone(), errno });
+            return batch.out.extend(hints);
+        }
+        if let (Some((name, seen)), Some(event_name)) = (&mut self.canary, event.name) {
+            *seen |= **name == *event_name;
+        }
+        let pidfd = event.pidfd.take().filter(|_| self.keep_pidfds).map(Arc::new);
+        let process = (event.pid > 0).then_some(Process { pid: event.pid, pidfd });
+        let taken = if event.old.is_some() || event.new.is_some() {
+            self.renamed(&event, process, batch)
+        } else {
+            match (event.dir, event.name) {
+                (Some(dir), None | Some(b".")) => self.itself(&dir, process, batch),
+                (Some(dir), Some(name)) => self.named(&event, &dir, name, process, batch),
+                (None, _) => self.nameless(&event, process, batch),
+            }
+        };
+        if let Err(Unresolved) = taken {
+            batch.lost = Some("a directory that the kernel reported could not be found");
+        }
+    }
+
+    fn renamed(
+        &mut self,
+        event: &Event<'_>,
+        process: Option<Process>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Unresolved> {
+        let mut spots = |side: Option<Renaming<'_>>| -> Result<Vec<Spot>, Unresolved> {
+            side.map_or(Ok(Vec::new()), |(dir, name)| self.spots(&dir, name, batch))
+        };
+        let (from, to) = (spots(event.old)?, spots(event.new)?);
+        let is_dir = event.is_dir();
+        if is_dir && !(from.is_empty() && to.is_empty()) {
+            // Paths of everything below it have changed.
+            self.memory.dirs.clear();
+        }
+        match (from.as_slice(), to.as_slice()) {
+            ([from], [to]) if !from.deep && !to.deep => batch.out.push(Hint::Renamed {
+                from: (from.dir.clone(), from.name.clone()),
+                to: (to.dir.clone(), to.name.clone()),
+                is_dir,
+                process,
+            }),
+            _ => {
+                for spot in from.into_iter().chain(to) {
+                    batch.out.push(spot.hint(is_dir, What::MOVED, process.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn itself(
+        &mut self,
+        dir: &Handle<'_>,
+        process: Option<Process>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Unresolved> {
+        let Some(view) = self.view(dir, batch)? else { return Ok(()) };
+        for path in &view.sight.inside {
+            let process = process.clone();
+            batch.out.push(match path.parent() {
+                Some(parent) if !view.exact => Spot { dir: parent, name: path.name().into(), deep: true }
+                    .hint(true, What::METADATA, process),
+                _ => Hint::Itself { dir: path.clone(), process },
+            });
+        }
+        Ok(())
+    }
+
+    fn named(
+        &mut self,
+        event: &Event<'_>,
+        dir: &Handle<'_>,
+        name: &[u8],
+        process: Option<Process>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Unresolved> {
+        let moves = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_RENAME;
+        let deep = event.is_dir() && event.mask & moves != 0;
+        let spots = self.spots(dir, name, batch)?;
+        let outside = spots.is_empty();
+        if event.mask & (FAN_MOVED_FROM | FAN_MOVED_TO) != 0 && event.is_dir() && !outside {
+            self.memory.dirs.clear();
+        }
+        let what = What::of_fanotify(event.mask);
+        for spot in spots {
+            batch.out.push(spot.hint(deep, what, process.clone()));
+        }
+        if let Some(target) = event.target.filter(|_| !event.is_dir()) {
+            // A file made without a name (O_TMPFILE) goes on being reported by a made-up one when it has got its own.
+            let made_up = name.starts_with(b"#");
+            let touched = event.mask & (FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB) != 0;
+            if touched {
+                self.object(&target, outside, made_up, process, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A record about an object without a name: the number of its names has changed.
+    fn nameless(
+        &mut self,
+        event: &Event<'_>,
+        process: Option<Process>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Unresolved> {
+        let Some(target) = event.target.filter(|target| target.is_object() && !event.is_dir()) else {
+            return Ok(());
+        };
+        let key = key(&target);
+        self.memory.single.remove(&key);
+        let Some((inode, device, links)) = self.look(&target, batch)? else {
+            self.memory.linked.remove(&key);
+            return Ok(());
+        };
+        if links > 0 {
+            // One name is left perhaps; but who has it open by another name is still reported by that other name.
+            self.memory.remember_linked(key, inode, device);
+            batch.out.push(Hint::Object { inode, device, process });
+        }
+        Ok(())
+    }
+
+    /// Reports an object that may be known by other names than the one in the record.
+    fn object(
+        &mut self,
+        target: &Handle<'_>,
+        outside: bool,
+        made_up: bool,
+        process: Option<Process>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Unresolved> {
+        let key = key(target);
+        if let Some((inode, device)) = self.memory.linked.get(&key).copied() {
+            batch.out.push(Hint::Object { inode, device, process });
+            return Ok(());
+        }
+        let must_look = outside || made_up || self.memory.linked_full;
+        if !must_look || (!self.memory.linked_full && !made_up && self.memory.single.contains(&key)) {
+            return Ok(());
+        }
+        let Some((inode, device, links)) = self.look(target, batch)? else { return Ok(()) };
+        if links > 1 {
+            self.memory.remember_linked(key, inode, device);
+        } else if !made_up {
+            if self.memory.single.len() >= REMEMBERED {
+                self.memory.single.clear();
+            }
+            self.memory.single.insert(key);
+        }
+        if links > 1 || (links == 1 && (made_up || self.memory.linked_full)) {
+            batch.out.push(Hint::Object { inode, device, process });
+        }
+        Ok(())
+    }
+
+    /// Inode, device and number of names of an object; `None` when it is gone.
+    fn look(
+        &self,
+        target: &Handle<'_>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Option<(u64, DeviceNumber, u64)>, Unresolved> {
+        let object = match batch.resolver(&self.mounts)?.object(target) {
+            Ok(object) => object,
+            Err(ResolveError::Gone) => return Ok(None),
+            Err(_) => return Err(Unresolved),
+        };
+        let stat = rustix::fs::fstat(&object).map_err(|_| Unresolved)?;
+        let device =
+            DeviceNumber { major: rustix::fs::major(stat.st_dev), minor: rustix::fs::minor(stat.st_dev) };
+        // The width of the count differs between machines.
+        #[allow(clippy::useless_conversion, reason = "the width of the count differs between machines")]
+        Ok(Some((stat.st_ino, device, u64::from(stat.st_nlink))))
+    }
+
+    /// How a name in a directory is reported: not at all, once, or several times.
+    fn spots(
+        &mut self,
+        dir: &Handle<'_>,
+        name: &[u8],
+        batch: &mut Batch<'_>,
+    ) -> Result<Vec<Spot>, Unresolved> {
+        let Some(view) = self.view(dir, batch)? else { return Ok(Vec::new()) };
+        if view.exact {
+            let names = view.sight.names(name).into_iter();
+            return Ok(names.map(|(dir, name)| Spot { dir, name, deep: false }).collect());
+        }
+        let above = view.sight.inside.iter();
+        let spot = |path: &RawPath| Some(Spot { dir: path.parent()?, name: path.name().into(), deep: true });
+        Ok(above.filter_map(spot).collect())
+    }
+
+    /// How a directory is seen; `None` when it is of no concern or has been deleted (then the directory above it
+    /// reports that).
+    fn view(&mut self, dir: &Handle<'_>, batch: &mut Batch<'_>) -> Result<Option<Arc<View>>, Unresolved> {
+        let key = key(dir);
+        if let Some(view) = self.memory.dirs.get(&key) {
+            return Ok(view.clone());
+        }
+        let resolver = batch.resolver(&self.mounts)?;
+        let located = match resolver.object(dir).and_then(|dir| resolver.locate(dir.as_fd())) {
+            Ok(located) => located,
+            Err(ResolveError::Gone) => return Ok(None),
+            Err(_) => return Err(Unresolved),
+        };
+        let mut sight = Sight::default();
+        for real in self.mounts.iter().filter_map(|mount| mount.shows(&located.inner)) {
+            places::see(batch.roots, batch.ignored, &real, &mut sight);
+        }
+        for mount in &self.mounts {
+            // What a bind mount shows at its point is an entry of a directory that it does not show.
+            if mount.root.parent().is_some_and(|parent| parent == located.inner) {
+                places::see_point(batch.roots, mount.root.name(), &mount.point, &mut sight);
+            }
+        }
+        let view = (!sight.is_nothing()).then(|| Arc::new(View { sight, exact: located.exact }));
+        if self.memory.dirs.len() >= REMEMBERED {
+            self.memory.dirs.clear();
+        }
+        self.memory.dirs.insert(key, view.clone());
+        Ok(view)
+    }
+}
+
+impl Memory {
+    fn remember_linked(&mut self, key: Box<[u8]>, inode: u64, device: DeviceNumber) {
+        if self.linked.len() < LINKED {
+            self.linked.insert(key, (inode, device));
+        } else {
+            self.linked_full = true;
+        }
+    }
+}
+
+impl Spot {
+    fn hint(self, deep: bool, what: What, process: Option<Process>) -> Hint {
+        Hint::Name { dir: self.dir, name: self.name, deep: deep || self.deep, what, process }
+    }
+}
+
+impl Batch<'_> {
+    fn resolver(&mut self, mounts: &[Mount]) -> Result<&Resolver, Unresolved> {
+        if !self.opened {
+            self.opened = true;
+            self.resolver = mounts.iter().find_map(|mount| Resolver::new(mount).ok());
+        }
+        self.resolver.as_ref().ok_or(Unresolved)
+    }
+}
+
+fn key(handle: &Handle<'_>) -> Box<[u8]> {
+    [&handle.kind.to_ne_bytes()[..], handle.bytes].concat().into()
+}
