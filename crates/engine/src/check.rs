@@ -20,13 +20,14 @@ use waxseal_os::accounts::Accounts;
 use waxseal_os::files::FileError;
 use waxseal_os::limits;
 use waxseal_policy::{ChangeRule, Selection, Watch};
-use waxseal_store::{Baseline, Findings, Found, Outcome, Store, StoreError};
+use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError};
 
 /// What to check, and how.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// These paths and what is below them; everything that is covered when empty.
-    pub paths: Vec<RawPath>,
+    /// These places; everything that is covered when empty. In a place that is not deep, a directory that is new,
+    /// gone or another one is checked with everything below it all the same.
+    pub targets: Vec<Place>,
     /// Re-hash only what times, size or inode say has moved.
     pub quick: bool,
     /// What made us look.
@@ -46,6 +47,8 @@ pub struct Scan<'a> {
     pub coverage: &'a Coverage,
     /// Counters for showing, and the way to end the check early.
     pub progress: &'a Progress,
+    /// Where findings are collected; empty before and after.
+    pub findings: &'a Mutex<Findings>,
 }
 
 /// What a check found out, beside the changes, which are in the store.
@@ -55,17 +58,23 @@ pub struct Report {
     pub checked: u64,
     /// What could not be looked at, sorted by path.
     pub troubles: Vec<Trouble>,
+    /// Targets that are neither there nor sealed nor tracked.
+    pub vanished: Vec<RawPath>,
     /// Whether the changes could be recorded.
     pub recorded: Result<(), StoreError>,
     /// Where changes may exist that this check could not see.
     blind: BTreeSet<RawPath>,
-    scope: Vec<RawPath>,
+    scope: Vec<Place>,
 }
 
 impl Report {
     /// Whether a path is within what was asked for.
     pub fn is_in_scope(&self, path: &RawPath) -> bool {
-        self.scope.is_empty() || self.scope.iter().any(|root| path.below(root).is_some())
+        let holds = |target: &Place| match path.below(&target.path) {
+            Some(below) => target.deep || below.is_empty(),
+            None => false,
+        };
+        self.scope.is_empty() || self.scope.iter().any(holds)
     }
 
     /// Whether the path could be looked at.
@@ -98,10 +107,13 @@ struct Checking<'a> {
     racy_from: Timestamp,
     /// Paths and globs of the watches under which the baseline was taken.
     sealed_paths: BTreeSet<RawPath>,
-    findings: Mutex<Findings<'a>>,
+    findings: &'a Mutex<Findings>,
     accounts: Mutex<Accounts>,
     troubles: Mutex<Vec<Trouble>>,
     blind: Mutex<BTreeSet<RawPath>>,
+    /// Shallow targets that turned out to need a look at everything below them.
+    deepened: Mutex<BTreeSet<RawPath>>,
+    vanished: Mutex<Vec<RawPath>>,
     checked: AtomicU64,
     failure: Mutex<Option<StoreError>>,
     progress: &'a Progress,
@@ -119,7 +131,7 @@ pub fn check(
     outcomes: Option<&mut Vec<Outcome>>,
     unrecorded: &mut dyn FnMut(Found),
 ) -> Result<Report, EngineError> {
-    let Scan { store, baseline, coverage, progress } = *scan;
+    let Scan { store, baseline, coverage, progress, findings } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
     let roots = roots_of(coverage, &tree, request)?;
     let mut checking = Checking {
@@ -129,10 +141,12 @@ pub fn check(
         request,
         racy_from: racy_from(baseline.stored.scan_start),
         sealed_paths: BTreeSet::new(),
-        findings: Mutex::new(store.findings()?),
+        findings,
         accounts: Mutex::default(),
         troubles: Mutex::default(),
         blind: Mutex::default(),
+        deepened: Mutex::default(),
+        vanished: Mutex::default(),
         checked: AtomicU64::new(0),
         failure: Mutex::default(),
         progress,
@@ -143,34 +157,44 @@ pub fn check(
     let options = Options { bottom_up: false, ..*options };
     let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
     waxseal_observe::scan(roots, top, &checking, &options, progress);
+    let clear = || findings.lock().unwrap_or_else(PoisonError::into_inner).clear();
     if let Some(error) = checking.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        clear()?;
         return Err(error.into());
     }
     if progress.stop.load(Ordering::Relaxed) {
+        clear()?;
         return Err(EngineError::Stopped);
     }
-    let mut findings = checking.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut troubles = checking.troubles.into_inner().unwrap_or_else(PoisonError::into_inner);
     troubles.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut scope = request.targets.clone();
+    let deepened = checking.deepened.into_inner().unwrap_or_else(PoisonError::into_inner);
+    scope.iter_mut().for_each(|target| target.deep |= deepened.contains(&target.path));
     let mut report = Report {
         checked: checking.checked.into_inner(),
         troubles,
+        vanished: checking.vanished.into_inner().unwrap_or_else(PoisonError::into_inner),
         recorded: Ok(()),
         blind: checking.blind.into_inner().unwrap_or_else(PoisonError::into_inner),
-        scope: request.paths.clone(),
+        scope,
     };
     let rules = RecordRules { coverage };
     let now = limits::now();
-    report.recorded = findings.commit(&request.cause, now, &rules, &|path| report.looked_at(path), outcomes);
+    let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+    let looked_at = |path: &RawPath| report.looked_at(path);
+    report.recorded =
+        findings.commit(store, &request.cause, now, &rules, &report.scope, &looked_at, outcomes);
     if report.recorded.is_err() {
         findings.each(unrecorded)?;
+        findings.clear()?;
     }
     Ok(report)
 }
 
 /// Where to begin: the given paths, or every root that is configured or was sealed.
 fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<Vec<RawPath>, EngineError> {
-    if request.paths.is_empty() {
+    if request.targets.is_empty() {
         let configured = coverage.roots().iter().map(|root| root.path.clone());
         // A sealed root that a glob no longer matches has vanished: looking for it finds that out.
         let sealed =
@@ -178,7 +202,7 @@ fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<V
         let sealed = sealed.filter(|path| coverage.root_at(path).is_none() && is_glob_match(coverage, path));
         return Ok(configured.chain(sealed.cloned()).collect());
     }
-    for path in &request.paths {
+    for path in request.targets.iter().map(|target| &target.path) {
         // Whether it is a directory is not known yet: covered as either is covered.
         let covered = [true, false].iter().any(|dir| coverage.selection(path, *dir).0 != Selection::Skipped);
         if !covered {
@@ -188,9 +212,10 @@ fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<V
             return Err(EngineError::NotCovered(format!("{path} {why}: {hint}")));
         }
     }
-    let below = |path: &RawPath| request.paths.iter().any(|outer| path.below(outer).is_some());
+    let deep: Vec<&Place> = request.targets.iter().filter(|target| target.deep).collect();
+    let below = |path: &RawPath| deep.iter().any(|outer| path.below(&outer.path).is_some());
     let inner = coverage.roots().iter().map(|root| root.path.clone()).filter(below);
-    Ok(request.paths.iter().cloned().chain(inner).collect())
+    Ok(request.targets.iter().map(|target| target.path.clone()).chain(inner).collect())
 }
 
 fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
@@ -347,8 +372,24 @@ impl Checking<'_> {
         }
     }
 
+    /// Whether the walk goes on below a name of the list of roots: a shallow target only does when the directory is
+    /// not the one that was sealed.
+    fn goes_deep(&self, name: &[u8], sealed: Option<&FileState>, stat: &FileState) -> bool {
+        let shallow = |target: &Place| !target.deep && target.path.as_bytes() == name;
+        let same = sealed.is_some_and(|sealed| sealed.same_object(stat));
+        if !same {
+            self.deepen(&RawPath::new(name));
+        }
+        !same || !self.request.targets.iter().any(shallow)
+    }
+
+    fn deepen(&self, path: &RawPath) {
+        self.deepened.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+    }
+
     /// Everything below a sealed directory that is no directory any more, or not there.
     fn removed_below(&self, path: &RawPath, child: Option<Digest>) {
+        self.deepen(path);
         let Some(child) = child else { return };
         let walked = self.tree.each_below(path, &child, &mut |path, entry| {
             self.removed(path.clone(), entry.state.clone());
@@ -406,8 +447,9 @@ impl Checking<'_> {
     }
 
     /// A name that was sealed and is there.
-    fn both(&self, plan: &Plan<'_>, path: RawPath, sealed: &SealedEntry<'_>, entry: Entry<CheckDir>) {
-        let Some((_, watch)) = plan.rules_of(&entry.name) else { return };
+    fn both(&self, path: RawPath, sealed: &SealedEntry<'_>, entry: Entry<CheckDir>) {
+        let Some(owner) = self.coverage.owner(&path) else { return };
+        let watch = owner.watch;
         let Some(after) = entry.state else {
             match entry.problem {
                 Some(problem) => self.trouble(path, problem.to_string()),
@@ -447,51 +489,45 @@ impl Checking<'_> {
             self.removed_below(&path, sealed.child);
         }
         if let Some((kind, fields)) = compare(&sealed.state, &after, counted)
-            && plan.selection(&entry.name, after.file_type == FileType::Dir) == Selection::Selected
+            && self.coverage.selection(&path, after.file_type == FileType::Dir).0 == Selection::Selected
         {
             let found = self.found(path, watch, kind, fields, Some(sealed.state.clone()), Some(after));
             self.add(&found);
         }
     }
 
-    /// New names where new names are fine: tracked from now on, compared when tracked already.
-    fn track(
-        &self,
-        directory: &RawPath,
-        plan: &Plan<'_>,
-        new: Vec<Entry<CheckDir>>,
-    ) -> Result<(), StoreError> {
-        let tracked = self.store.tracked_in(directory)?;
+    /// New names where new names are fine: tracked from now on, compared when tracked already. With `whole`, the
+    /// names are all of the directory, so that one that is tracked and not among them is gone.
+    fn track(&self, directory: &RawPath, new: Vec<Entry<CheckDir>>, whole: bool) {
+        let tracked = match self.store.tracked_in(directory) {
+            Ok(tracked) => tracked,
+            Err(error) => return self.fail(error),
+        };
         let mut first_seen = Vec::new();
-        let mut here: BTreeSet<&[u8]> = BTreeSet::new();
-        let mut compared = Vec::new();
-        for entry in &new {
-            here.insert(&entry.name);
-            match tracked.binary_search_by(|(name, _)| (**name).cmp(&entry.name)) {
-                Ok(at) => compared.extend(tracked.get(at).map(|(_, state)| (entry, state))),
-                Err(_) => {
-                    let state = entry.state.as_ref().filter(|_| entry.problem.is_none());
-                    first_seen.extend(state.map(|state| (entry.name.to_vec(), state.clone())));
-                    if let Some(problem) = &entry.problem {
-                        self.trouble(directory.join(&entry.name), problem.to_string());
-                    }
+        let mut here: BTreeSet<Box<[u8]>> = BTreeSet::new();
+        for entry in new {
+            let path = directory.join(&entry.name);
+            here.insert(entry.name.clone());
+            let known = tracked.binary_search_by(|(name, _)| (**name).cmp(&entry.name)).ok();
+            match known.and_then(|at| tracked.get(at)) {
+                Some((_, state)) => {
+                    let sealed =
+                        SealedEntry { name: entry.name.to_vec().into(), state: state.clone(), child: None };
+                    self.both(path, &sealed, entry);
                 }
+                None => match (entry.problem, entry.state) {
+                    (Some(problem), _) => self.trouble(path, problem.to_string()),
+                    (None, Some(state)) => first_seen.push((entry.name.to_vec(), state)),
+                    (None, None) => {}
+                },
             }
         }
-        for (entry, state) in compared {
-            let sealed = SealedEntry { name: (&*entry.name).into(), state: state.clone(), child: None };
-            let copy = Entry {
-                state: entry.state.clone(),
-                problem: entry.problem,
-                look: entry.look,
-                ..Entry::new(&entry.name)
-            };
-            self.both(plan, directory.join(&entry.name), &sealed, copy);
-        }
-        for (name, state) in tracked.iter().filter(|(name, _)| !here.contains(&**name)) {
+        for (name, state) in tracked.iter().filter(|(name, _)| whole && !here.contains(&**name)) {
             self.removed(directory.join(name), state.clone());
         }
-        self.store.track(directory, &first_seen, limits::now())
+        if let Err(error) = self.store.track(directory, &first_seen, limits::now()) {
+            self.fail(error);
+        }
     }
 }
 
@@ -512,6 +548,10 @@ impl Visitor for Checking<'_> {
             entry.look = self.look(watch, counterpart.as_ref().map(|s| &s.state), stat);
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
             if !plan.may_descend(watch, stat, &entry.name) || moved_mount {
+                continue;
+            }
+            let sealed_state = counterpart.as_ref().map(|s| &s.state);
+            if node.is_roots() && !self.goes_deep(&entry.name, sealed_state, stat) {
                 continue;
             }
             let record = counterpart.as_ref().and_then(|s| s.child).map(|child| self.tree.record(&child));
@@ -550,7 +590,7 @@ impl Visitor for Checking<'_> {
                 }
             }
             match sealed.next_if(|s| *s.name == *entry.name) {
-                Some(sealed) => self.both(&plan, path_of(&entry.name), &sealed, entry),
+                Some(sealed) => self.both(path_of(&entry.name), &sealed, entry),
                 None => appeared.push(entry),
             }
         }
@@ -564,14 +604,27 @@ impl Visitor for Checking<'_> {
 
 impl Checking<'_> {
     fn new_names(&self, node: &Node<CheckDir>, plan: &Plan<'_>, appeared: Vec<Entry<CheckDir>>) {
+        let (allowed, appeared): (Vec<_>, Vec<_>) = appeared.into_iter().partition(|entry| {
+            let is_root = node.is_roots() && self.coverage.root_at(&node.path_of(&entry.name)).is_some();
+            !is_root && plan.rules_of(&entry.name).is_some_and(|(_, watch)| coverage::may_appear(watch))
+        });
         let watch = self.coverage.roots().get(node.context.root).map(|root| self.coverage.watch(root));
-        if !node.is_roots() && watch.is_some_and(coverage::may_appear) {
-            if let Err(error) = self.track(&node.path(), plan, appeared) {
-                self.fail(error);
+        if node.is_roots() {
+            // Single places of perhaps many directories: nothing is said of their neighbours.
+            for entry in allowed {
+                let path = node.path_of(&entry.name);
+                let (Some(directory), name) = (path.parent(), path.name().into()) else { continue };
+                self.track(&directory, vec![Entry { name, ..entry }], false);
             }
-            return;
+        } else if watch.is_some_and(coverage::may_appear) {
+            self.track(&node.path(), allowed, true);
         }
         for entry in appeared {
+            if entry.state.is_none() && entry.problem.is_none() && node.is_roots() {
+                let mut vanished = self.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+                vanished.push(node.path_of(&entry.name));
+                continue;
+            }
             let is_dir = entry.state.as_ref().is_some_and(|s| s.file_type == FileType::Dir);
             if plan.selection(&entry.name, is_dir) != Selection::Selected {
                 continue;

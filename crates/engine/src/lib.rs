@@ -8,6 +8,7 @@ pub mod check;
 pub mod compare;
 pub mod coverage;
 pub mod error;
+pub mod monitor;
 mod rules;
 pub mod seal;
 pub mod single;

@@ -88,6 +88,23 @@ impl<'s> Tree<'s> {
         Ok(Some(here))
     }
 
+    /// Calls `each` with everything that was sealed, root by root, parents first.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn each(&self, each: &mut dyn FnMut(&RawPath, &FileState)) -> Result<(), StoreError> {
+        for (path, root) in &self.roots {
+            each(path, &root.state);
+            if let Some(child) = &root.child {
+                self.each_below(path, child, &mut |path, entry| {
+                    each(path, &entry.state);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` with everything below a sealed directory, parents first. Memory grows with the depth and
     /// width of one path, not with the number of entries.
     ///

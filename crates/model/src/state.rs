@@ -117,6 +117,8 @@ pub type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 pub const XATTR_ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 /// The attribute that holds a directory's default list.
 pub const XATTR_ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+/// Where XFS shows its own copies of the lists as well.
+const XATTR_ACL_XFS: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
 /// The attribute that holds file capabilities.
 pub const XATTR_CAPS: &[u8] = b"security.capability";
 
@@ -139,7 +141,10 @@ impl FileState {
     /// The extended attributes that are neither POSIX lists nor capabilities: those of field `xattrs`.
     pub fn plain_xattrs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.extra.iter().flat_map(|e| e.xattrs.iter()).map(|(k, v)| (&**k, &**v)).filter(|(name, _)| {
-            *name != XATTR_ACL_ACCESS && *name != XATTR_ACL_DEFAULT && *name != XATTR_CAPS
+            *name != XATTR_ACL_ACCESS
+                && *name != XATTR_ACL_DEFAULT
+                && *name != XATTR_CAPS
+                && !XATTR_ACL_XFS.contains(name)
         })
     }
 

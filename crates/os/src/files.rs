@@ -295,6 +295,7 @@ impl File {
     /// `None` where leases are not to be had (no right, or a filesystem without them).
     pub fn has_writer(&self) -> Option<bool> {
         let fd = self.0.as_raw_fd();
+        crate::signals::ignore_broken_leases();
         // SAFETY: F_SETLEASE takes an int and touches no memory of ours; the descriptor is open.
         #[allow(unsafe_code, reason = "fcntl leases have no safe wrapper")]
         let lease = |kind: libc::c_int| unsafe { libc::fcntl(fd, libc::F_SETLEASE, kind) };

@@ -13,6 +13,7 @@ pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod mounts;
 pub mod paths;
+pub mod signals;
 pub mod terminal;
 #[cfg(target_os = "linux")]
 pub mod watcher;

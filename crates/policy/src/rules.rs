@@ -5,7 +5,7 @@ use crate::paths::{GlobPath, WatchPath};
 use crate::select::Selection;
 use std::collections::HashMap;
 use std::sync::Arc;
-use waxseal_model::{AttributeSet, ChangeKind, RawPath, Severity};
+use waxseal_model::{Attribute, AttributeSet, ChangeKind, RawPath, Severity};
 
 /// A config made ready for questions about paths.
 #[derive(Debug, Clone)]
@@ -113,8 +113,10 @@ pub fn severity_of(
     if kind == ChangeKind::Added && watch.change == ChangeRule::AdditionsAllowed {
         return Severity::Info;
     }
-    // Times alone are set by a touch and prove nothing.
-    if kind == ChangeKind::Metadata && fields.difference(AttributeSet::TIMES).is_empty() {
+    // Times alone are set by a touch, and the same content in a new file is what editors and `mv` leave: they
+    // prove nothing.
+    let harmless = AttributeSet::TIMES.union(AttributeSet::of(&[Attribute::Inode]));
+    if kind == ChangeKind::Metadata && fields.difference(harmless).is_empty() {
         return watch.severity.min(Severity::Low);
     }
     watch.severity

@@ -46,6 +46,30 @@ pub enum Outcome {
     Resolved(Change),
 }
 
+/// A place, for which recording also settles what is no longer different.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Where.
+    pub path: RawPath,
+    /// Whether everything below belongs to it.
+    pub deep: bool,
+}
+
+/// How a collection is recorded.
+#[derive(Clone, Copy)]
+pub struct Commit<'a> {
+    /// What a change set that is opened for it is called.
+    pub cause: &'a str,
+    /// The time of what is recorded.
+    pub now: Timestamp,
+    /// The rules.
+    pub rules: &'a dyn Rules,
+    /// Where it was looked; everywhere when empty.
+    pub scope: &'a [Place],
+    /// Whether a path in scope could be seen.
+    pub looked_at: &'a dyn Fn(&RawPath) -> bool,
+}
+
 /// What recording needs to know of the rules.
 pub trait Rules {
     /// The attributes that count for a watch and differ between two states.
@@ -57,8 +81,7 @@ pub trait Rules {
 /// A collection of findings of one look (a scan, or a batch of events), held outside of the database proper
 /// until it is committed, so that no number of findings fills the memory and none is recorded by halves.
 #[derive(Debug)]
-pub struct Findings<'s> {
-    store: &'s Store,
+pub struct Findings {
     connection: Connection,
 }
 
@@ -79,11 +102,11 @@ impl Store {
     ///
     /// # Errors
     /// As the database says.
-    pub fn findings(&self) -> Result<Findings<'_>, StoreError> {
+    pub fn findings(&self) -> Result<Findings, StoreError> {
         let connection = connect(self.dir(), false)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(TEMP)?;
-        Ok(Findings { store: self, connection })
+        Ok(Findings { connection })
     }
 }
 
@@ -172,7 +195,7 @@ fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
     })
 }
 
-impl Findings<'_> {
+impl Findings {
     /// Adds one finding; a later one of the same path replaces it.
     ///
     /// # Errors
@@ -213,6 +236,15 @@ impl Findings<'_> {
         for row in query.query_map([], found_from)? {
             each(row?);
         }
+        Ok(())
+    }
+
+    /// Forgets everything that was collected.
+    ///
+    /// # Errors
+    /// As the temporary file says.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM temp.found", [])?;
         Ok(())
     }
 
@@ -261,22 +293,21 @@ impl Findings<'_> {
     }
 
     /// Records everything in one durable transaction: opens what is new, counts up what moved again, and resolves the
-    /// open changes that were not found although `looked_at` says that their path was. What is different now is
+    /// open changes in scope that were not found although their path was looked at. What is different now is
     /// appended to `outcomes`, where the caller wants to know.
     ///
     /// # Errors
     /// As the database says; nothing has been recorded then.
     pub fn commit(
         &mut self,
-        cause: &str,
-        now: Timestamp,
-        rules: &dyn Rules,
-        looked_at: &dyn Fn(&RawPath) -> bool,
+        store: &Store,
+        commit: &Commit<'_>,
         mut outcomes: Option<&mut Vec<Outcome>>,
     ) -> Result<(), StoreError> {
+        let Commit { cause, now, rules, scope, looked_at } = *commit;
         self.pair_moves(rules)?;
         // The store's own writer waits as well: there is one writer at a time in this process.
-        let _writer = self.store.writer();
+        let _writer = store.writer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut set = None;
         {
@@ -289,11 +320,11 @@ impl Findings<'_> {
                     outcomes.push(outcome);
                 }
             }
-            resolve(&transaction, now, looked_at, &mut outcomes)?;
+            let back = no_longer_found(&transaction, scope, looked_at)?;
+            resolve(&transaction, now, back, &mut outcomes)?;
         }
         transaction.commit()?;
-        self.connection.execute("DELETE FROM temp.found", [])?;
-        Ok(())
+        self.clear()
     }
 }
 
@@ -379,22 +410,60 @@ fn is_same(open: &Change, found: &Found, rules: &dyn Rules) -> bool {
         && same_side(&open.after, &found.after)
 }
 
+/// Open changes in scope that this collection did not find again.
+fn no_longer_found(
+    connection: &Connection,
+    scope: &[Place],
+    looked_at: &dyn Fn(&RawPath) -> bool,
+) -> Result<Vec<i64>, StoreError> {
+    let open =
+        "SELECT id, path FROM change WHERE status = 'open' AND path NOT IN (SELECT path FROM temp.found)";
+    let mut back = Vec::new();
+    let mut note = |row: &Row<'_>| -> rusqlite::Result<()> {
+        if looked_at(&RawPath::new(row.get::<_, Vec<u8>>(1)?)) {
+            back.push(row.get(0)?);
+        }
+        Ok(())
+    };
+    if scope.is_empty() {
+        let mut query = connection.prepare_cached(open)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            note(row)?;
+        }
+    }
+    for place in scope {
+        let mut query = connection.prepare_cached(&format!("{open} AND path = ?1"))?;
+        let mut rows = query.query([place.path.as_bytes()])?;
+        while let Some(row) = rows.next()? {
+            note(row)?;
+        }
+        if place.deep {
+            let (first, end) = below(&place.path);
+            let mut query = connection.prepare_cached(&format!("{open} AND path >= ?1 AND path < ?2"))?;
+            let mut rows = query.query([first, end])?;
+            while let Some(row) = rows.next()? {
+                note(row)?;
+            }
+        }
+    }
+    back.sort_unstable();
+    back.dedup();
+    Ok(back)
+}
+
+/// The range of paths below a directory: those that begin with it and a slash, whose successor is `0`.
+fn below(directory: &RawPath) -> (Vec<u8>, Vec<u8>) {
+    let bare = directory.as_bytes().strip_suffix(b"/").unwrap_or(directory.as_bytes());
+    ([bare, b"/"].concat(), [bare, b"0"].concat())
+}
+
 fn resolve(
     connection: &Connection,
     now: Timestamp,
-    looked_at: &dyn Fn(&RawPath) -> bool,
+    back: Vec<i64>,
     outcomes: &mut Option<&mut Vec<Outcome>>,
 ) -> Result<(), StoreError> {
-    let mut query = connection.prepare_cached(
-        "SELECT id, path FROM change WHERE status = 'open' AND path NOT IN (SELECT path FROM temp.found)",
-    )?;
-    let mut back = Vec::new();
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        if looked_at(&RawPath::new(row.get::<_, Vec<u8>>(1)?)) {
-            back.push(row.get::<_, i64>(0)?);
-        }
-    }
     for id in back {
         let sql = "UPDATE change SET status = 'resolved', closed = ?2 WHERE id = ?1";
         connection.prepare_cached(sql)?.execute((id, now.as_micros()))?;

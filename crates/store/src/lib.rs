@@ -20,7 +20,7 @@ mod tracked;
 
 pub use baseline::{Baseline, NewBaseline};
 pub use build::Builder;
-pub use changes::{ChangeSet, Findings, Found, Outcome, Rules};
+pub use changes::{ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
 pub use error::StoreError;
 pub use lock::Lock;
 pub use scans::{ScanKind, ScanRecord};

@@ -102,6 +102,11 @@ pub fn scan<V: Visitor>(
     };
     let queue = Queue::new(least.min(processors), open_files);
     let shared = worker::Shared { queue: &queue, visitor, options, progress, result: Default::default() };
+    if options.threads == Some(1) {
+        shared.start(roots, top);
+        shared.work();
+        return if progress.stop.load(Ordering::Relaxed) { None } else { shared.into_result() };
+    }
     std::thread::scope(|scope| {
         shared.start(roots, top);
         let mut workers = 0;

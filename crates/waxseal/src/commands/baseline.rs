@@ -14,7 +14,7 @@ use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Algorithm, FileState, RawPath, escape};
 use waxseal_os::accounts::Accounts;
-use waxseal_store::{Baseline, Store, StoreError};
+use waxseal_store::{Baseline, Store};
 
 /// Lists, shows or exports baselines.
 pub fn run(command: &BaselineCommand, context: &Context) -> anyhow::Result<Exit> {
@@ -110,32 +110,13 @@ fn export(store: &Store, format: ExportFormat) -> anyhow::Result<()> {
         ExportFormat::Csv => writeln!(out, "{}", csv_row(path, state)),
     };
     let mut failed = None;
-    each_entry(store, &baseline, &mut |path, state| {
+    Tree::open(store, &baseline.stored.root)?.each(&mut |path, state| {
         if failed.is_none() {
             failed = write(path, state).err();
         }
     })?;
     failed.map_or(Ok(()), Err)?;
     out.flush()?;
-    Ok(())
-}
-
-/// Calls `each` with everything that was sealed, by root.
-pub fn each_entry(
-    store: &Store,
-    baseline: &Baseline,
-    each: &mut dyn FnMut(&RawPath, &FileState),
-) -> Result<(), StoreError> {
-    let tree = Tree::open(store, &baseline.stored.root)?;
-    for (path, root) in tree.roots() {
-        each(path, &root.state);
-        if let Some(child) = &root.child {
-            tree.each_below(path, child, &mut |path, entry| {
-                each(path, &entry.state);
-                Ok(())
-            })?;
-        }
-    }
     Ok(())
 }
 

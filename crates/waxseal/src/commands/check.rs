@@ -7,8 +7,8 @@ use crate::output::progress::{Expected, with_bar};
 use crate::output::report::Report;
 use crate::output::{describe, json_line, out, say, style};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use waxseal_engine::check::{self, Request, Scan};
 use waxseal_engine::coverage::Coverage;
 use waxseal_engine::seal::Trouble;
@@ -17,7 +17,7 @@ use waxseal_model::digest::hex;
 use waxseal_model::{Change, ChangeId, ChangeKind, RawPath, SetId, Source, json};
 use waxseal_observe::Progress;
 use waxseal_os::limits;
-use waxseal_store::{Baseline, Found, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, Found, Place, ScanKind, ScanRecord, Store};
 
 /// Checks, records, reports.
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -33,7 +33,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let started = limits::now();
     let request = Request {
-        paths: absolute_all(&args.paths)?,
+        targets: absolute_all(&args.paths)?.into_iter().map(|path| Place { path, deep: true }).collect(),
         quick: args.quick,
         source: Source::Scan,
         cause: format!("{} at {started}", if args.quick { "quick check" } else { "check" }),
@@ -42,8 +42,15 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut unrecorded = Vec::new();
     let options = scan_options(coverage.config());
     let expected = expected(&baseline, args);
+    let findings = Mutex::new(store.findings()?);
     let checked = with_bar(context, "checking", expected, &progress, || {
-        let scan = Scan { store: &store, baseline: &baseline, coverage: &coverage, progress: &progress };
+        let scan = Scan {
+            store: &store,
+            baseline: &baseline,
+            coverage: &coverage,
+            progress: &progress,
+            findings: &findings,
+        };
         check::check(&scan, &request, &options, None, &mut |found| unrecorded.push(found))
     })?;
     troubles.extend(checked.troubles.iter().cloned());
@@ -71,11 +78,12 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         errors: result.troubles.len() as u64,
         bytes: progress.bytes.load(Ordering::Relaxed),
     };
-    if request.paths.is_empty() {
+    if request.targets.is_empty() {
         let kind = if args.quick { ScanKind::Quick } else { ScanKind::Full };
         let _ = store.add_scan(kind, &scan);
     }
     result.write_summary(exit, &report, &scan)?;
+    result.say_what_does_not_count();
     Ok(exit)
 }
 
@@ -181,6 +189,11 @@ impl Finished<'_> {
         let (generation, root) = (self.baseline.generation, hex(&self.baseline.stored.root));
         let time = self.baseline.stored.time;
         writeln!(out, "{faint}against baseline {generation} of {time}, root {root}{faint:#}")?;
+        Ok(())
+    }
+
+    /// A watch that does not count content cannot tell that content was changed: that is said, every time.
+    fn say_what_does_not_count(&self) {
         let hidden = self
             .coverage
             .config()
@@ -188,9 +201,9 @@ impl Finished<'_> {
             .iter()
             .filter(|watch| !watch.attributes.contains(waxseal_model::Attribute::Content));
         for watch in hidden {
-            writeln!(out, "note: watch \"{}\" does not count content", watch.name)?;
+            let name = &watch.name;
+            say(self.context, &format!("note: watch \"{name}\" does not count content: it was not compared"));
         }
-        Ok(())
     }
 }
 

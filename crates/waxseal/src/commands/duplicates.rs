@@ -2,11 +2,11 @@
 
 use crate::Exit;
 use crate::args::DuplicatesArgs;
-use crate::commands::baseline::each_entry;
 use crate::context::{Context, absolute_all};
 use crate::output::{describe, json_line, out};
 use std::collections::HashMap;
 use std::io::Write;
+use waxseal_engine::tree::Tree;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Digest, FileState, RawPath};
@@ -24,19 +24,20 @@ struct Group {
 pub fn run(args: &DuplicatesArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = context.store()?;
     let baseline = store.current_baseline()?;
+    let tree = Tree::open(&store, &baseline.stored.root)?;
     let paths = absolute_all(&args.paths)?;
     let wanted = |path: &RawPath| paths.is_empty() || paths.iter().any(|outer| path.below(outer).is_some());
     let content = |state: &FileState| state.digests.sha256.filter(|_| state.size > 0);
     // Twice over the baseline: what is unique is most of it, and is counted in 20 bytes instead of being kept.
     let mut counts: HashMap<[u8; 16], u32> = HashMap::new();
-    each_entry(&store, &baseline, &mut |path, state| {
+    tree.each(&mut |path, state| {
         if let Some(digest) = content(state).filter(|_| wanted(path)) {
             *counts.entry(short(&digest)).or_default() += 1;
         }
     })?;
     counts.retain(|_, n| *n > 1);
     let mut groups: HashMap<Digest, Group> = HashMap::new();
-    each_entry(&store, &baseline, &mut |path, state| {
+    tree.each(&mut |path, state| {
         let Some(digest) = content(state).filter(|_| wanted(path)) else { return };
         if counts.contains_key(&short(&digest)) {
             let group = groups.entry(digest).or_default();
