@@ -183,8 +183,9 @@ pub fn check(
     let now = limits::now();
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
     let looked_at = |path: &RawPath| report.looked_at(path);
-    report.recorded =
-        findings.commit(store, &request.cause, now, &rules, &report.scope, &looked_at, outcomes);
+    let commit =
+        Commit { cause: &request.cause, now, rules: &rules, scope: &report.scope, looked_at: &looked_at };
+    report.recorded = findings.commit(store, &commit, outcomes);
     if report.recorded.is_err() {
         findings.each(unrecorded)?;
         findings.clear()?;
