@@ -15,10 +15,7 @@ use waxseal_model::record::{self, Reader};
 use waxseal_model::{
     Attribute, AttributeSet, ChangeKind, Digest, FileState, FileType, RawPath, Severity, Source, Timestamp,
 };
-use waxseal_observe::{Entry, Look, Node, Options, Problem, Progress, Visitor};
-use waxseal_os::accounts::Accounts;
-use waxseal_os::files::FileError;
-use waxseal_os::limits;
+use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Problem, Progress, Visitor, now};
 use waxseal_policy::{ChangeRule, Selection, Watch};
 use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError};
 
@@ -180,11 +177,16 @@ pub fn check(
         scope,
     };
     let rules = RecordRules { coverage };
-    let now = limits::now();
+    let time = now();
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
     let looked_at = |path: &RawPath| report.looked_at(path);
-    let commit =
-        Commit { cause: &request.cause, now, rules: &rules, scope: &report.scope, looked_at: &looked_at };
+    let commit = Commit {
+        cause: &request.cause,
+        now: time,
+        rules: &rules,
+        scope: &report.scope,
+        looked_at: &looked_at,
+    };
     report.recorded = findings.commit(store, &commit, outcomes);
     if report.recorded.is_err() {
         findings.each(unrecorded)?;
@@ -526,7 +528,7 @@ impl Checking<'_> {
         for (name, state) in tracked.iter().filter(|(name, _)| whole && !here.contains(&**name)) {
             self.removed(directory.join(name), state.clone());
         }
-        if let Err(error) = self.store.track(directory, &first_seen, limits::now()) {
+        if let Err(error) = self.store.track(directory, &first_seen, now()) {
             self.fail(error);
         }
     }

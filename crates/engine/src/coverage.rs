@@ -3,9 +3,9 @@
 //! Every configured path is a root of its own: a walk that meets the root of another watch leaves it to that one, so that
 //! each path is looked at once and the deepest path decides.
 
-use waxseal_model::{AttributeSet, Change, ChangeKind, FileState, FileType, RawPath, Severity};
-use waxseal_os::files::{Dir, FileError};
-use waxseal_policy::{ChangeRule, Component, Config, GlobPath, Selection, Watch, WatchPath};
+use waxseal_model::{AttributeSet, ChangeKind, FileState, RawPath, Severity};
+use waxseal_observe::place;
+use waxseal_policy::{ChangeRule, Config, GlobPath, Selection, Watch, WatchPath};
 
 /// A configured path as it was found.
 #[derive(Debug, Clone)]
@@ -177,10 +177,9 @@ pub fn means(watched: &WatchPath, path: &RawPath) -> bool {
 }
 
 fn missing(path: &RawPath) -> Option<String> {
-    let found = Dir::parent_of(path).and_then(|(dir, name)| dir.stat(&name));
-    let why = match found {
-        Ok(_) => return None,
-        Err(FileError::NotFound | FileError::WrongType) => "it does not exist".to_string(),
+    let why = match place::stat(path) {
+        Ok(Some(_)) => return None,
+        Ok(None) => "it does not exist".to_string(),
         Err(error) => error.to_string(),
     };
     Some(format!("{why}: correct the path, or say `optional = true` in its watch"))
@@ -193,9 +192,8 @@ fn expand(glob: &GlobPath) -> (Vec<RawPath>, Option<String>) {
     for component in glob.components() {
         let mut next = Vec::new();
         for directory in &found {
-            match matching_names(directory, component) {
+            match place::names(directory, |name| component.matches(name)) {
                 Ok(names) => next.extend(names.iter().map(|name| directory.join(name))),
-                Err(FileError::NotFound | FileError::WrongType) => {}
                 Err(error) => trouble = Some(format!("{directory}: {error}")),
             }
         }
@@ -205,20 +203,6 @@ fn expand(glob: &GlobPath) -> (Vec<RawPath>, Option<String>) {
         trouble = Some("it matches nothing: correct it, or say `optional = true` in its watch".to_string());
     }
     (found, trouble)
-}
-
-fn matching_names(directory: &RawPath, component: &Component) -> Result<Vec<Box<[u8]>>, FileError> {
-    let (parent, name) = Dir::parent_of(directory)?;
-    let dir = parent.open_dir(&name)?;
-    let mut names: Vec<Box<[u8]>> = Vec::new();
-    let mut buffer = vec![std::mem::MaybeUninit::uninit(); 32 * 1024];
-    dir.list(&mut buffer, |name| {
-        if component.matches(name) {
-            names.push(name.into());
-        }
-    })?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// The attributes of a watch that are counted for a path.
@@ -241,10 +225,4 @@ pub fn severity(
 ) -> Severity {
     let privileged = |state: Option<&FileState>| state.is_some_and(FileState::is_privileged);
     waxseal_policy::severity_of(watch, kind, fields, !privileged(before) && privileged(after))
-}
-
-/// What a path is called where nothing but its change is at hand.
-pub fn is_directory(change: &Change) -> bool {
-    let side = change.after.as_ref().or(change.before.as_ref());
-    side.is_some_and(|seen| seen.state.file_type == FileType::Dir)
 }

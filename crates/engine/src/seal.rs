@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use waxseal_ledger::{Name, Seal, SigningKey, directory_hash, rules_hash};
 use waxseal_model::record::Writer;
 use waxseal_model::{Digest, FileType, RawPath, Timestamp};
-use waxseal_observe::{Entry, Look, Node, Options, Progress, Visitor, scan};
-use waxseal_os::files::FileError;
-use waxseal_os::limits;
+use waxseal_observe::{Entry, FileError, Look, Node, Options, Progress, Visitor, now, scan};
 use waxseal_policy::{ChangeRule, Selection};
 use waxseal_store::{Builder, NewBaseline, StateDir, Store, StoreError};
 
@@ -79,7 +77,7 @@ pub fn seal_first(
     options: &Options,
     progress: &Progress,
 ) -> Result<Sealed, EngineError> {
-    let scan_start = limits::now();
+    let scan_start = now();
     let builder = Builder::new(dir)?;
     let visitor = Sealing {
         coverage,
@@ -99,7 +97,7 @@ pub fn seal_first(
     }
     let root = root.ok_or(EngineError::Stopped)?;
     let rules = waxseal_policy::show(coverage.config());
-    let time = limits::now();
+    let time = now();
     let entries = visitor.entries.into_inner();
     let seal = Seal {
         origin: sealer.key.verifier_key().name().clone(),

@@ -6,10 +6,8 @@ use crate::error::EngineError;
 use crate::tree::Tree;
 use waxseal_model::change::Seen;
 use waxseal_model::{AttributeSet, ChangeKind, FileState, FileType, RawPath, Source};
-use waxseal_observe::probe::{self, Hashing};
-use waxseal_observe::{Look, Problem};
-use waxseal_os::accounts::Accounts;
-use waxseal_os::files::{Dir, FileError};
+use waxseal_observe::probe::Hashing;
+use waxseal_observe::{Accounts, Look, Problem, place};
 use waxseal_policy::Selection;
 use waxseal_store::{Baseline, Found, Store};
 
@@ -40,12 +38,7 @@ pub fn look(
     hashing: &Hashing,
 ) -> Result<Now, EngineError> {
     let sealed = Tree::open(store, &baseline.stored.root)?.find(path)?.map(|sealed| sealed.state);
-    let observed = match Dir::parent_of(path) {
-        Ok((dir, name)) => probe::observe(&dir, &name, Look::Full, hashing),
-        Err(FileError::NotFound | FileError::WrongType) => Ok(None),
-        Err(error) => Err(error.into()),
-    };
-    let now = match observed {
+    let now = match place::observe(path, Look::Full, hashing) {
         Ok(observation) => observation.map(|o| o.state),
         Err(problem) => return Ok(Now::Unknown(problem)),
     };

@@ -4,6 +4,7 @@
 //! decided elsewhere, by the [`Visitor`] that a scan is given.
 
 pub mod entry;
+pub mod place;
 pub mod probe;
 mod read;
 pub mod scan;
@@ -12,3 +13,8 @@ pub mod sums;
 pub use entry::{Entry, Look, Problem};
 pub use scan::{Node, Options, Progress, Root, Visitor, scan};
 pub use waxseal_hash::Algorithms;
+pub use waxseal_os::accounts::Accounts;
+pub use waxseal_os::files::FileError;
+pub use waxseal_os::limits::now;
+#[cfg(target_os = "linux")]
+pub use waxseal_os::watcher as watch;

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use waxseal_model::{Change, FileType, RawPath, Source};
+use waxseal_observe::watch::{self as watcher, Hint, WatchRoot, Watcher};
 use waxseal_observe::{Options, Progress};
-use waxseal_os::watcher::{self, Hint, WatchRoot, Watcher};
 use waxseal_store::{Baseline, Findings, Outcome, Place, Store, StoreError};
 
 /// What a monitor tells, in the order in which it became true. Changes are recorded before they are told.
