@@ -8,7 +8,7 @@ use crate::seal::{Plan, Trouble, racy_from};
 use crate::tree::{Sealed, Tree};
 use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use waxseal_model::change::Seen;
 use waxseal_model::record::{self, Reader};
@@ -94,6 +94,8 @@ struct CheckDir {
     record: Option<Vec<u8>>,
     /// The watch was added after the baseline was sealed: its entries await approval.
     unsealed_watch: bool,
+    /// Set by the plan: every name is as it was sealed, and every sealed name is there.
+    untouched: AtomicBool,
 }
 
 struct Checking<'a> {
@@ -150,7 +152,7 @@ pub fn check(
     };
     checking.compare_rules(&baseline.stored.rules);
     checking.report_coverage();
-    let top = CheckDir { root: 0, record: None, unsealed_watch: false };
+    let top = CheckDir { root: 0, record: None, unsealed_watch: false, untouched: AtomicBool::new(false) };
     let options = Options { bottom_up: false, ..*options };
     let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
     waxseal_observe::scan(roots, top, &checking, &options, progress);
@@ -543,13 +545,20 @@ impl Visitor for Checking<'_> {
         self.checked.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let sealed = self.sealed_of(node, entries);
         let mut sealed = sealed.into_iter().peekable();
+        let mut untouched = !node.is_roots();
         for entry in entries {
-            while sealed.next_if(|s| *s.name < *entry.name).is_some() {}
+            while sealed.next_if(|s| *s.name < *entry.name).is_some() {
+                untouched = false;
+            }
             let counterpart = sealed.next_if(|s| *s.name == *entry.name);
-            let Some(stat) = &entry.state else { continue };
-            let Some((root, watch)) = plan.rules_of(&entry.name) else { continue };
+            let (Some(stat), Some((root, watch))) = (&entry.state, plan.rules_of(&entry.name)) else {
+                untouched = false;
+                continue;
+            };
             entry.look = self.look(watch, counterpart.as_ref().map(|s| &s.state), stat);
+            untouched &= entry.look == Look::Stat;
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
+            untouched &= !moved_mount;
             if !plan.may_descend(watch, stat, &entry.name) || moved_mount {
                 continue;
             }
@@ -565,11 +574,14 @@ impl Visitor for Checking<'_> {
                     } else {
                         node.context.unsealed_watch
                     };
-                    entry.descend = Some(CheckDir { root, record, unsealed_watch });
+                    let untouched = AtomicBool::new(false);
+                    entry.descend = Some(CheckDir { root, record, unsealed_watch, untouched });
                 }
                 Err(error) => return self.fail(error),
             }
         }
+        untouched &= sealed.next().is_none();
+        node.context.untouched.store(untouched, Ordering::Relaxed);
     }
 
     fn done(
@@ -578,6 +590,9 @@ impl Visitor for Checking<'_> {
         entries: Vec<Entry<CheckDir>>,
         listing: Option<FileError>,
     ) -> Option<Digest> {
+        if node.context.untouched.load(Ordering::Relaxed) && listing.is_none() {
+            return None;
+        }
         let plan = Plan::of(self.coverage, node, node.context.root);
         if let Some(error) = listing {
             self.trouble(node.path(), format!("the directory could not be listed: {error}"));

@@ -9,7 +9,7 @@ use waxseal_ledger::{Name, Seal, SigningKey, directory_hash, rules_hash};
 use waxseal_model::record::Writer;
 use waxseal_model::{Digest, FileType, RawPath, Timestamp};
 use waxseal_observe::{Entry, FileError, Look, Node, Options, Progress, Visitor, now, scan};
-use waxseal_policy::{ChangeRule, Selection};
+use waxseal_policy::{ChangeRule, Selection, Watch};
 use waxseal_store::{Builder, NewBaseline, StateDir, Store, StoreError};
 
 /// What could not be looked at.
@@ -194,6 +194,10 @@ pub(crate) struct Plan<'a> {
     prefix: Vec<u8>,
     /// Whether other roots, or directories of our own, lie below this one.
     nested: bool,
+    /// The watch that decides about every name, unless the names are roots.
+    watch: Option<&'a Watch>,
+    /// Whether every name is selected and every directory walked, so that nobody need ask.
+    everything: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -209,19 +213,22 @@ impl<'a> Plan<'a> {
             prefix.push(b'/');
         }
         let nested = coverage.has_below(&path);
-        Plan { coverage, is_roots: node.is_roots(), root, path, prefix, nested }
+        let is_roots = node.is_roots();
+        let watch = coverage.roots().get(root).map(|root| coverage.watch(root)).filter(|_| !is_roots);
+        let plain = |watch: &Watch| watch.selects_everything() && watch.recursion.is_none();
+        let everything = !nested && watch.is_some_and(plain);
+        Plan { coverage, is_roots, root, path, prefix, nested, watch, everything }
     }
 
     /// The root and the watch that decide about one of the names. A name of the list of roots is a path, which
     /// need not be a root itself when only part of a tree is scanned.
-    pub fn rules_of(&self, name: &[u8]) -> Option<(usize, &'a waxseal_policy::Watch)> {
-        let root = if self.is_roots {
-            let owner = self.coverage.owner(&RawPath::new(name))?;
-            self.coverage.roots().iter().position(|root| std::ptr::eq(root, owner.root))?
-        } else {
-            self.root
-        };
-        Some((root, self.coverage.watch(self.coverage.roots().get(root)?)))
+    pub fn rules_of(&self, name: &[u8]) -> Option<(usize, &'a Watch)> {
+        if let Some(watch) = self.watch {
+            return Some((self.root, watch));
+        }
+        let owner = self.coverage.owner(&RawPath::new(name))?;
+        let root = self.coverage.roots().iter().position(|root| std::ptr::eq(root, owner.root))?;
+        Some((root, owner.watch))
     }
 
     fn path_of(&self, name: &[u8]) -> RawPath {
@@ -230,6 +237,9 @@ impl<'a> Plan<'a> {
 
     /// How one name is covered.
     pub fn selection(&self, name: &[u8], is_dir: bool) -> Selection {
+        if self.everything {
+            return Selection::Selected;
+        }
         if self.is_roots {
             return self.coverage.selection(&RawPath::new(name), is_dir).0;
         }
@@ -239,10 +249,11 @@ impl<'a> Plan<'a> {
                 return Selection::Skipped;
             }
         }
-        let Some(root) = self.coverage.roots().get(self.root) else { return Selection::Skipped };
-        let mut relative = self.prefix.clone();
+        let Some(watch) = self.watch else { return Selection::Skipped };
+        let mut relative = Vec::with_capacity(self.prefix.len() + name.len());
+        relative.extend_from_slice(&self.prefix);
         relative.extend_from_slice(name);
-        select(self.coverage.watch(root), &relative, is_dir)
+        select(watch, &relative, is_dir)
     }
 
     /// Whether a name is the root of another watch, which looks at it itself.
@@ -252,6 +263,9 @@ impl<'a> Plan<'a> {
 
     /// Takes out what is not covered.
     pub fn retain_covered<D>(&self, entries: &mut Vec<Entry<D>>) {
+        if self.everything {
+            return;
+        }
         entries.retain(|entry| {
             let is_dir = entry.state.as_ref().is_some_and(|state| state.file_type == FileType::Dir);
             self.selection(&entry.name, is_dir) != Selection::Skipped
@@ -259,16 +273,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether a directory is walked: its depth and its filesystem allow it.
-    pub fn may_descend(
-        &self,
-        watch: &waxseal_policy::Watch,
-        state: &waxseal_model::FileState,
-        name: &[u8],
-    ) -> bool {
+    pub fn may_descend(&self, watch: &Watch, state: &waxseal_model::FileState, name: &[u8]) -> bool {
         if state.file_type != FileType::Dir
             || (state.mount_root && !self.is_roots && !watch.cross_filesystems)
         {
             return false;
+        }
+        if watch.recursion.is_none() {
+            return true;
         }
         let mut below = self.prefix.clone();
         if !self.is_roots {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use waxseal_model::record::{Entry, Reader};
 use waxseal_model::{Digest, FileState, RawPath};
-use waxseal_store::{Store, StoreError};
+use waxseal_store::{Snapshot, Store, StoreError};
 
 /// One sealed entry: its state, and the record of what is in it when it is a directory.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Sealed {
 /// A baseline in a store. Every record is checked against its hash when it is read.
 #[derive(Debug)]
 pub struct Tree<'s> {
-    store: &'s Store,
+    records: Snapshot<'s>,
     roots: BTreeMap<RawPath, Sealed>,
 }
 
@@ -27,14 +27,15 @@ impl<'s> Tree<'s> {
     /// # Errors
     /// As the database says.
     pub fn open(store: &'s Store, root: &Digest) -> Result<Tree<'s>, StoreError> {
-        let record = store.record(root)?;
+        let records = store.snapshot();
+        let record = records.record(root)?;
         let mut roots = BTreeMap::new();
         for entry in Reader::new(&record)? {
             let entry = entry?;
             let path = RawPath::new(entry.name);
             roots.insert(path, Sealed { state: entry.state, child: entry.child });
         }
-        Ok(Tree { store, roots })
+        Ok(Tree { records, roots })
     }
 
     /// The sealed roots.
@@ -47,7 +48,7 @@ impl<'s> Tree<'s> {
     /// # Errors
     /// As the database says.
     pub fn record(&self, hash: &Digest) -> Result<Vec<u8>, StoreError> {
-        self.store.record(hash)
+        self.records.record(hash)
     }
 
     /// What was sealed at a path, below the deepest root at or above it.

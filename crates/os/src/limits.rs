@@ -36,7 +36,7 @@ pub fn bound_allocator() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt only sets parameters; it is called before other threads exist.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, 4);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 256 * 1024);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
     }

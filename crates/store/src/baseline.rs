@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension, Row};
+use std::sync::{Mutex, PoisonError};
 use waxseal_ledger::tree;
 use waxseal_model::{Digest, Timestamp};
 
@@ -125,20 +126,56 @@ impl Store {
         })
     }
 
+    /// Directory records as they are now, whatever is written meanwhile. While it lives, the write-ahead log
+    /// cannot be cleared.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { store: self, connections: Mutex::default() }
+    }
+}
+
+/// The directory records of one moment, for many threads.
+#[derive(Debug)]
+pub struct Snapshot<'s> {
+    store: &'s Store,
+    /// Each within a read transaction, so that no statement takes locks of its own.
+    connections: Mutex<Vec<Connection>>,
+}
+
+impl Snapshot<'_> {
     /// The directory record of this hash.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is missing or does not have the hash any more.
     pub fn record(&self, hash: &Digest) -> Result<Vec<u8>, StoreError> {
-        let record: Option<Vec<u8>> = self.read(|connection| {
-            let mut query = connection.prepare_cached("SELECT record FROM node WHERE hash = ?1 LIMIT 1")?;
-            Ok(query.query_row([hash], |row| row.get(0)).optional()?)
-        })?;
+        let pooled = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => {
+                let connection = self.store.take_reader()?;
+                connection.execute_batch("BEGIN")?;
+                connection
+            }
+        };
+        let record: Option<Vec<u8>> = connection
+            .prepare_cached("SELECT record FROM node WHERE hash = ?1 LIMIT 1")?
+            .query_row([hash], |row| row.get(0))
+            .optional()?;
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         let name = || waxseal_model::digest::hex(hash);
         match record {
             None => Err(StoreError::Damaged(format!("the directory record {} is missing", name()))),
             Some(record) if tree::directory_hash(&record) == *hash => Ok(record),
             Some(_) => Err(StoreError::Damaged(format!("the directory record {} was changed", name()))),
+        }
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        for connection in std::mem::take(self.connections.get_mut().unwrap_or_else(PoisonError::into_inner)) {
+            if connection.execute_batch("COMMIT").is_ok() {
+                self.store.put_reader(connection);
+            }
         }
     }
 }

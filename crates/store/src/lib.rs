@@ -18,7 +18,7 @@ mod schema;
 pub mod state_dir;
 mod tracked;
 
-pub use baseline::{Baseline, NewBaseline};
+pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::Builder;
 pub use changes::{ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
 pub use error::StoreError;
@@ -70,14 +70,19 @@ impl Store {
 
     /// Runs a query on a connection that no other thread uses.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => connect(&self.dir, true)?,
-        };
+        let connection = self.take_reader()?;
         let answer = query(&connection);
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.put_reader(connection);
         answer
+    }
+
+    fn take_reader(&self) -> Result<Connection, StoreError> {
+        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        pooled.map_or_else(|| connect(&self.dir, true), Ok)
+    }
+
+    fn put_reader(&self, connection: Connection) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }
 

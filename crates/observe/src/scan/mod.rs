@@ -81,6 +81,8 @@ impl Progress {
 const MOST_WORKERS: usize = 24;
 /// How often the need for more workers is looked at.
 const REVIEW: Duration = Duration::from_millis(15);
+/// From how many blocks of 512 bytes in that time on the disk counts as being read.
+const FETCHING: u64 = 64;
 /// Workers need little stack: nothing here recurses.
 const STACK: usize = 256 * 1024;
 
@@ -125,7 +127,7 @@ pub fn scan<V: Visitor>(
             }
             let (now, blocks) = (limits::cpu_time(), limits::blocks_read());
             let idle = now.saturating_sub(used) < REVIEW.mul_f64(0.7 * processors as f64);
-            let fetching = blocks > fetched;
+            let fetching = blocks > fetched + FETCHING;
             (used, fetched) = (now, blocks);
             // Processors idle although there is work, and the disk is read: more requests at once help.
             if idle && fetching && queue.has_waiting_work() {

@@ -3,6 +3,7 @@
 use super::node::Node;
 use crate::entry::Look;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use waxseal_os::files::{Dir, FileError};
@@ -67,6 +68,43 @@ pub(super) const LANES: usize = 16;
 /// When so many files wait, files come before directories: memory and descriptors stay bounded.
 const MANY_FILES: usize = 2048;
 
+/// What one worker has found and not yet shared: it works on this first, so that workers meet at the queue
+/// only when one of them has nothing left.
+pub(super) struct Own<D> {
+    pub dirs: Vec<DirTask<D>>,
+    pub small: Vec<FileTask<D>>,
+}
+
+impl<D> Default for Own<D> {
+    fn default() -> Self {
+        Own { dirs: Vec::new(), small: Vec::new() }
+    }
+}
+
+impl<D> Own<D> {
+    /// The next of its own work: a whole batch, else a directory, else what is left.
+    pub fn next(&mut self) -> Option<Work<D>> {
+        if self.small.len() >= BATCH {
+            return Some(Work::Batch(batch(&mut self.small)));
+        }
+        if let Some(dir) = self.dirs.pop() {
+            return Some(Work::Directory(dir));
+        }
+        if self.small.is_empty() { None } else { Some(Work::Batch(batch(&mut self.small))) }
+    }
+}
+
+/// Takes a batch from the end.
+fn batch<D>(small: &mut Vec<FileTask<D>>) -> Vec<FileTask<D>> {
+    let mut bytes = 0;
+    let from_end = small.iter().rev().take(BATCH).take_while(|file| {
+        bytes += file.size;
+        bytes <= BATCH_BYTES
+    });
+    let keep = small.len() - from_end.count().max(1);
+    small.split_off(keep)
+}
+
 /// What a worker is given.
 pub(super) enum Work<D> {
     Directory(DirTask<D>),
@@ -94,6 +132,11 @@ pub(super) struct Queue<D> {
     changed: Condvar,
     most_streams: usize,
     open_files: u64,
+    /// Workers that wait for work. Read without the lock: a stale value only costs a little time.
+    idle: AtomicUsize,
+    /// Large files that wait, and directories kept open; read without the lock as well.
+    large: AtomicUsize,
+    open: AtomicUsize,
 }
 
 impl<D> Queue<D> {
@@ -112,6 +155,9 @@ impl<D> Queue<D> {
             changed: Condvar::new(),
             most_streams,
             open_files,
+            idle: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         }
     }
 
@@ -119,23 +165,70 @@ impl<D> Queue<D> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a directory may be kept open while it waits.
+    /// Whether one more directory may be kept open while it waits.
     pub fn may_keep_open(&self) -> bool {
-        (self.lock().dirs.len() as u64) < self.open_files.saturating_sub(2 * MANY_FILES as u64) / 2
+        (self.open.load(Ordering::Relaxed) as u64) < self.open_files.saturating_sub(2 * MANY_FILES as u64) / 2
     }
 
-    /// Adds what was found in one directory.
-    pub fn add(&self, dirs: Vec<DirTask<D>>, files: Vec<FileTask<D>>) {
-        let mut state = self.lock();
-        state.dirs.extend(dirs.into_iter().rev());
+    /// A directory is kept open, or is not any more.
+    pub fn count_open(&self, opened: bool) {
+        if opened {
+            self.open.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what one directory held: large files for all, the rest for the worker that found it, unless others
+    /// have nothing to do.
+    pub fn add(&self, dirs: Vec<DirTask<D>>, files: Vec<FileTask<D>>, own: &mut Own<D>) {
+        own.dirs.extend(dirs.into_iter().rev());
+        let mut large = Vec::new();
         for file in files {
-            if file.size <= SMALL {
-                state.small.push(file);
-            } else {
-                state.large.push(BySize(file));
+            if file.size <= SMALL { own.small.push(file) } else { large.push(file) }
+        }
+        let idle = self.idle.load(Ordering::Relaxed) > 0;
+        let shared = idle && (own.dirs.len() > 1 || own.small.len() > 2 * BATCH);
+        if large.is_empty() && !shared {
+            return;
+        }
+        let mut state = self.lock();
+        state.large.extend(large.into_iter().map(BySize));
+        self.large.store(state.large.len(), Ordering::Relaxed);
+        if shared {
+            // The outermost directories lead to the most work.
+            state.dirs.extend(own.dirs.drain(..own.dirs.len() / 2));
+            if own.small.len() > 2 * BATCH {
+                state.small.extend(own.small.drain(..own.small.len() / 2));
             }
         }
         self.changed.notify_all();
+    }
+
+    /// Puts work where any worker finds it.
+    pub fn put_back(&self, work: Work<D>) {
+        let mut state = self.lock();
+        match work {
+            Work::Directory(dir) => state.dirs.push(dir),
+            Work::Batch(files) => state.small.extend(files),
+            Work::Stream(files) => state.large.extend(files.into_iter().map(BySize)),
+            Work::Again(file) => state.small.push(file),
+        }
+        self.changed.notify_all();
+    }
+
+    /// Large files to stream, when there are enough to fill the lanes.
+    pub fn full_stream(&self) -> Option<Work<D>> {
+        if self.large.load(Ordering::Relaxed) < LANES {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.large.len() < LANES || state.streaming >= self.most_streams {
+            return None;
+        }
+        let work = state.stream();
+        self.large.store(state.large.len(), Ordering::Relaxed);
+        Some(work)
     }
 
     /// Puts a file that moved aside for a while.
@@ -146,7 +239,13 @@ impl<D> Queue<D> {
 
     /// The largest file that waits to be streamed.
     pub fn next_large(&self) -> Option<FileTask<D>> {
-        self.lock().large.pop().map(|file| file.0)
+        if self.large.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut state = self.lock();
+        let file = state.large.pop().map(|file| file.0);
+        self.large.store(state.large.len(), Ordering::Relaxed);
+        file
     }
 
     /// The next work; blocks while others may still find some. `None` when all is done. What is given must be
@@ -158,6 +257,7 @@ impl<D> Queue<D> {
                 return None;
             }
             if let Some(work) = state.next(self.most_streams) {
+                self.large.store(state.large.len(), Ordering::Relaxed);
                 state.working += 1;
                 return Some(work);
             }
@@ -173,16 +273,18 @@ impl<D> Queue<D> {
         }
     }
 
-    /// A worker has done what it was given.
-    pub fn finished(&self, stream: bool) {
+    /// A worker has done what it was given and all that it found.
+    pub fn finished(&self) {
         let mut state = self.lock();
         state.working -= 1;
-        if stream {
-            state.streaming -= 1;
-        }
         if state.working == 0 {
             self.changed.notify_all();
         }
+    }
+
+    /// A stream has ended.
+    pub fn stream_ended(&self) {
+        self.lock().streaming -= 1;
     }
 
     /// Waits for the end of the scan, at most so long: whether it is still going on.
@@ -221,7 +323,7 @@ impl<D> State<D> {
     fn next(&mut self, most_streams: usize) -> Option<Work<D>> {
         let may_stream = self.streaming < most_streams;
         if self.small.len() >= BATCH {
-            return Some(self.batch());
+            return Some(Work::Batch(batch(&mut self.small)));
         }
         if may_stream && self.large.len() >= LANES {
             return Some(self.stream());
@@ -235,7 +337,7 @@ impl<D> State<D> {
             return Some(self.stream());
         }
         if !self.small.is_empty() {
-            return Some(self.batch());
+            return Some(Work::Batch(batch(&mut self.small)));
         }
         if let Some(dir) = self.dirs.pop() {
             return Some(Work::Directory(dir));
@@ -243,16 +345,6 @@ impl<D> State<D> {
         let now = Instant::now();
         let due = self.late.iter().position(|(due, _)| *due <= now)?;
         Some(Work::Again(self.late.swap_remove(due).1))
-    }
-
-    fn batch(&mut self) -> Work<D> {
-        let mut bytes = 0;
-        let from_end = self.small.iter().rev().take(BATCH).take_while(|file| {
-            bytes += file.size;
-            bytes <= BATCH_BYTES
-        });
-        let keep = self.small.len() - from_end.count().max(1);
-        Work::Batch(self.small.split_off(keep))
     }
 
     /// Two workers at the end of a scan share what is left.

@@ -1,13 +1,14 @@
 //! What one worker does: list directories, read small files in batches, stream large ones in lanes.
 
 use super::node::Node;
-use super::queue::{At, BATCH_BYTES, DirTask, FileTask, LANES, Queue, SMALL, Work};
+use super::queue::{At, BATCH_BYTES, DirTask, FileTask, LANES, Own, Queue, SMALL, Work};
 use super::{Options, Progress, Root, Visitor};
 use crate::entry::{Entry, Look, Problem};
 use crate::probe::{self, ATTEMPTS};
 use crate::read::{Content, PIECE, Stream, to_model};
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_hash::update_hashers;
 use waxseal_model::{Digest, Digests, FileState, FileType};
@@ -76,8 +77,12 @@ impl<V: Visitor> Shared<'_, V> {
             Ok(i) => parents.get(i).map_or(Err(FileError::NotFound), |(_, place)| place.clone()),
             Err(_) => Err(FileError::NotFound),
         };
-        self.hand_out(node, entries, None, place);
-        self.queue.finished(false);
+        let mut own = Own::default();
+        self.hand_out(node, entries, None, &mut own, place);
+        while let Some(work) = own.next() {
+            self.queue.put_back(work);
+        }
+        self.queue.finished();
     }
 
     pub fn into_result(self) -> Option<Digest> {
@@ -87,30 +92,45 @@ impl<V: Visitor> Shared<'_, V> {
     /// Works until nothing is left.
     pub fn work(&self) {
         let mut buffers = Buffers { names: vec![MaybeUninit::uninit(); NAMES], arena: Vec::new() };
+        let mut own = Own::default();
         while let Some(work) = self.queue.take() {
-            let stream = matches!(work, Work::Stream(_));
-            match work {
-                Work::Directory(task) => self.directory(task, &mut buffers),
-                Work::Batch(files) => self.batch(files, &mut buffers),
-                Work::Stream(files) => self.stream(files),
-                Work::Again(file) => self.again(file),
+            self.do_one(work, &mut buffers, &mut own);
+            while !self.progress.stop.load(Ordering::Relaxed)
+                && let Some(work) = self.queue.full_stream().or_else(|| own.next())
+            {
+                self.do_one(work, &mut buffers, &mut own);
             }
-            self.queue.finished(stream);
+            self.queue.finished();
+        }
+    }
+
+    fn do_one(&self, work: Work<V::Dir>, buffers: &mut Buffers, own: &mut Own<V::Dir>) {
+        match work {
+            Work::Directory(task) => self.directory(task, buffers, own),
+            Work::Batch(files) => self.batch(files, buffers),
+            Work::Stream(files) => {
+                self.stream(files);
+                self.queue.stream_ended();
+            }
+            Work::Again(file) => self.again(file),
         }
     }
 
     /// Lists a directory, looks at each name, and hands out what is to be looked at closer.
-    fn directory(&self, task: DirTask<V::Dir>, buffers: &mut Buffers) {
+    fn directory(&self, task: DirTask<V::Dir>, buffers: &mut Buffers, own: &mut Own<V::Dir>) {
         let node = task.node;
         let dir = match task.at {
-            At::Open(dir) => Ok(dir),
+            At::Open(dir) => {
+                self.queue.count_open(false);
+                Ok(dir)
+            }
             At::Below(parent, name) => parent.open_dir(&name),
             At::Closed(error) => Err(error),
         };
         let dir = match dir {
             Ok(dir) => Arc::new(dir),
             Err(error) => {
-                return self.hand_out(node, Vec::new(), Some(error), |_| Err(error));
+                return self.hand_out(node, Vec::new(), Some(error), own, |_| Err(error));
             }
         };
         let mut names: Vec<Box<[u8]>> = Vec::new();
@@ -130,7 +150,7 @@ impl<V: Visitor> Shared<'_, V> {
         }
         Progress::add(&self.progress.entries, entries.len() as u64);
         self.visitor.plan(&node, &mut entries);
-        self.hand_out(node, entries, listing, |name| Ok((Arc::clone(&dir), name.to_vec())));
+        self.hand_out(node, entries, listing, own, |name| Ok((Arc::clone(&dir), name.to_vec())));
     }
 
     /// Looks at what is no regular file at once, queues the files and the subdirectories.
@@ -139,6 +159,7 @@ impl<V: Visitor> Shared<'_, V> {
         node: Arc<Node<V::Dir>>,
         mut entries: Vec<Entry<V::Dir>>,
         listing: Option<FileError>,
+        own: &mut Own<V::Dir>,
         place: impl Fn(&[u8]) -> Place,
     ) {
         let (mut dirs, mut files) = (Vec::new(), Vec::new());
@@ -176,7 +197,7 @@ impl<V: Visitor> Shared<'_, V> {
             contents.entries = entries;
             contents.listing = listing;
         }
-        self.queue.add(dirs, files);
+        self.queue.add(dirs, files, own);
         self.settle(node);
     }
 
@@ -209,7 +230,10 @@ impl<V: Visitor> Shared<'_, V> {
         }
         let context = entry.descend.take()?;
         let at = match opened {
-            Some(Ok(open)) if self.queue.may_keep_open() => At::Open(open),
+            Some(Ok(open)) if self.queue.may_keep_open() => {
+                self.queue.count_open(true);
+                At::Open(open)
+            }
             Some(Err(error)) => At::Closed(error),
             _ => At::Below(Arc::clone(dir), name.into()),
         };
