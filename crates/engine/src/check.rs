@@ -9,7 +9,7 @@ use crate::tree::{Sealed, Tree};
 use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use waxseal_model::change::Seen;
 use waxseal_model::record::{self, Reader};
 use waxseal_model::{
@@ -90,12 +90,20 @@ impl Report {
 /// What the walk of one directory knows.
 struct CheckDir {
     root: usize,
-    /// The sealed record of the directory; absent where nothing was sealed.
-    record: Option<Vec<u8>>,
+    /// The hash of its sealed record; absent where nothing was sealed.
+    sealed: Option<Digest>,
+    /// The record, from when the directory's turn comes: those that wait hold none.
+    record: OnceLock<Vec<u8>>,
     /// The watch was added after the baseline was sealed: its entries await approval.
     unsealed_watch: bool,
     /// Set by the plan: every name is as it was sealed, and every sealed name is there.
     untouched: AtomicBool,
+}
+
+impl CheckDir {
+    fn new(root: usize, sealed: Option<Digest>, unsealed_watch: bool) -> CheckDir {
+        CheckDir { root, sealed, record: OnceLock::new(), unsealed_watch, untouched: AtomicBool::new(false) }
+    }
 }
 
 struct Checking<'a> {
@@ -152,7 +160,7 @@ pub fn check(
     };
     checking.compare_rules(&baseline.stored.rules);
     checking.report_coverage();
-    let top = CheckDir { root: 0, record: None, unsealed_watch: false, untouched: AtomicBool::new(false) };
+    let top = CheckDir::new(0, None, false);
     let options = Options { bottom_up: false, ..*options };
     let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
     waxseal_observe::scan(roots, top, &checking, &options, progress);
@@ -351,7 +359,17 @@ impl Checking<'_> {
             });
             return sealed.collect();
         }
-        let Some(record) = &node.context.record else { return Vec::new() };
+        let Some(hash) = &node.context.sealed else { return Vec::new() };
+        let record = match node.context.record.get() {
+            Some(record) => record,
+            None => match self.tree.record(hash) {
+                Ok(record) => node.context.record.get_or_init(|| record),
+                Err(error) => {
+                    self.fail(error);
+                    return Vec::new();
+                }
+            },
+        };
         match read_all(record) {
             Ok(entries) => entries,
             Err(error) => {
@@ -566,19 +584,13 @@ impl Visitor for Checking<'_> {
             if node.is_roots() && !self.goes_deep(&entry.name, sealed_state, stat) {
                 continue;
             }
-            let record = counterpart.as_ref().and_then(|s| s.child).map(|child| self.tree.record(&child));
-            match record.transpose() {
-                Ok(record) => {
-                    let unsealed_watch = if node.is_roots() {
-                        counterpart.is_none() && !self.was_configured(watch, &entry.name)
-                    } else {
-                        node.context.unsealed_watch
-                    };
-                    let untouched = AtomicBool::new(false);
-                    entry.descend = Some(CheckDir { root, record, unsealed_watch, untouched });
-                }
-                Err(error) => return self.fail(error),
-            }
+            let unsealed_watch = if node.is_roots() {
+                counterpart.is_none() && !self.was_configured(watch, &entry.name)
+            } else {
+                node.context.unsealed_watch
+            };
+            let child = counterpart.as_ref().and_then(|s| s.child);
+            entry.descend = Some(CheckDir::new(root, child, unsealed_watch));
         }
         untouched &= sealed.next().is_none();
         node.context.untouched.store(untouched, Ordering::Relaxed);
