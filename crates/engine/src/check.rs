@@ -348,8 +348,12 @@ impl Checking<'_> {
         })
     }
 
-    /// The sealed entries of a directory, by a walk in step with sorted names.
-    fn sealed_of<'r>(&self, node: &'r Node<CheckDir>, entries: &[Entry<CheckDir>]) -> Vec<SealedEntry<'r>> {
+    /// The sealed entries of a directory, sorted by name, one at a time.
+    fn sealed_of<'r>(
+        &'r self,
+        node: &'r Node<CheckDir>,
+        entries: &[Entry<CheckDir>],
+    ) -> Box<dyn Iterator<Item = SealedEntry<'r>> + 'r> {
         if node.is_roots() {
             // Only what was asked for is compared here; other sealed roots have been dealt with.
             let sealed = entries.iter().filter_map(|entry| {
@@ -357,24 +361,26 @@ impl Checking<'_> {
                 let Sealed { state, child } = self.sealed_at(&path)?;
                 Some(SealedEntry { name: entry.name.to_vec().into(), state, child })
             });
-            return sealed.collect();
+            return Box::new(sealed.collect::<Vec<_>>().into_iter());
         }
-        let Some(hash) = &node.context.sealed else { return Vec::new() };
+        let Some(hash) = &node.context.sealed else { return Box::new(std::iter::empty()) };
         let record = match node.context.record.get() {
-            Some(record) => record,
-            None => match self.tree.record(hash) {
-                Ok(record) => node.context.record.get_or_init(|| record),
-                Err(error) => {
-                    self.fail(error);
-                    return Vec::new();
-                }
-            },
+            Some(record) => Ok(record),
+            None => self.tree.record(hash).map(|record| node.context.record.get_or_init(|| record)),
         };
-        match read_all(record) {
-            Ok(entries) => entries,
+        match record.and_then(|record| Ok(Reader::new(record)?)) {
+            Ok(reader) => Box::new(reader.map_while(|entry| match entry {
+                Ok(record::Entry { name, state, child }) => {
+                    Some(SealedEntry { name: name.into(), state, child })
+                }
+                Err(error) => {
+                    self.fail(error.into());
+                    None
+                }
+            })),
             Err(error) => {
                 self.fail(error);
-                Vec::new()
+                Box::new(std::iter::empty())
             }
         }
     }
@@ -504,7 +510,7 @@ impl Checking<'_> {
                 "the baseline holds no hash of it: it could not be read when it was sealed",
             );
         }
-        if has_grown(watch, &sealed.state, &after, entry.prefix.as_ref()) {
+        if has_grown(watch, &sealed.state, &after, entry.prefix.as_deref()) {
             let growth = [Attribute::Content, Attribute::Size, Attribute::Mtime, Attribute::Ctime];
             counted = counted.difference(AttributeSet::of(&growth));
         }
@@ -562,7 +568,7 @@ impl Visitor for Checking<'_> {
         plan.retain_covered(entries);
         self.checked.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let sealed = self.sealed_of(node, entries);
-        let mut sealed = sealed.into_iter().peekable();
+        let mut sealed = sealed.peekable();
         let mut untouched = !node.is_roots();
         for entry in entries {
             while sealed.next_if(|s| *s.name < *entry.name).is_some() {
@@ -590,7 +596,7 @@ impl Visitor for Checking<'_> {
                 node.context.unsealed_watch
             };
             let child = counterpart.as_ref().and_then(|s| s.child);
-            entry.descend = Some(CheckDir::new(root, child, unsealed_watch));
+            entry.descend = Some(Box::new(CheckDir::new(root, child, unsealed_watch)));
         }
         untouched &= sealed.next().is_none();
         node.context.untouched.store(untouched, Ordering::Relaxed);
@@ -612,7 +618,7 @@ impl Visitor for Checking<'_> {
         let path_of = |name: &[u8]| node.path_of(name);
         let mut appeared = Vec::new();
         let sealed = self.sealed_of(node, &entries);
-        let mut sealed = sealed.into_iter().peekable();
+        let mut sealed = sealed.peekable();
         for entry in entries {
             while let Some(missing) = sealed.next_if(|s| s.name.as_ref().cmp(&*entry.name) == Order::Less) {
                 if listing.is_none() {
@@ -680,15 +686,6 @@ struct SealedEntry<'r> {
     name: std::borrow::Cow<'r, [u8]>,
     state: FileState,
     child: Option<Digest>,
-}
-
-fn read_all(bytes: &[u8]) -> Result<Vec<SealedEntry<'_>>, StoreError> {
-    Reader::new(bytes)?
-        .map(|entry| {
-            let record::Entry { name, state, child } = entry?;
-            Ok(SealedEntry { name: name.into(), state, child })
-        })
-        .collect()
 }
 
 /// A filesystem that appeared or went away hides what is below: nothing can be said of that.

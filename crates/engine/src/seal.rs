@@ -147,7 +147,7 @@ impl Visitor for Sealing<'_> {
                 _ => Look::Full,
             };
             if plan.may_descend(watch, state, &entry.name) {
-                entry.descend = Some(SealDir { root });
+                entry.descend = Some(Box::new(SealDir { root }));
             }
         }
     }
@@ -171,7 +171,7 @@ impl Visitor for Sealing<'_> {
             if state.file_type == FileType::File {
                 self.files.fetch_add(1, Ordering::Relaxed);
             }
-            writer.push(&entry.name, &state, entry.child.as_ref());
+            writer.push(&entry.name, &state, entry.child.as_deref());
         }
         let record = writer.finish();
         let hash = directory_hash(&record);

@@ -48,11 +48,11 @@ pub struct Entry<D> {
     /// How closely to look; set by the visitor's plan.
     pub look: Look,
     /// Set by the plan of a directory that is to be walked.
-    pub descend: Option<D>,
+    pub descend: Option<Box<D>>,
     /// The digests of the beginning that [`Look::Growing`] asked for; absent when the file is shorter.
-    pub prefix: Option<Digests>,
+    pub prefix: Option<Box<Digests>>,
     /// What the visitor returned for this directory, when the scan is bottom-up.
-    pub child: Option<Digest>,
+    pub child: Option<Box<Digest>>,
     /// Why the look failed.
     pub problem: Option<Problem>,
 }

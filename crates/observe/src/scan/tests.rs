@@ -23,7 +23,7 @@ impl Visitor for Collect {
         for entry in entries {
             entry.look = Look::Full;
             if entry.state.as_ref().is_some_and(|s| s.file_type == FileType::Dir) {
-                entry.descend = Some(());
+                entry.descend = Some(Box::new(()));
             }
         }
     }

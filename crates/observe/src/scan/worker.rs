@@ -237,7 +237,7 @@ impl<V: Visitor> Shared<'_, V> {
             Some(Err(error)) => At::Closed(error),
             _ => At::Below(Arc::clone(dir), name.into()),
         };
-        let child = Arc::new(Node::new(Some((Arc::clone(node), index)), &entry.name, context));
+        let child = Arc::new(Node::new(Some((Arc::clone(node), index)), &entry.name, *context));
         Some(DirTask { node: child, at })
     }
 
@@ -266,7 +266,7 @@ impl<V: Visitor> Shared<'_, V> {
                 return;
             }
             let parent = Arc::clone(parent);
-            parent.update(index, |entry| entry.child = digest);
+            parent.update(index, |entry| entry.child = digest.map(Box::new));
             node = parent;
         }
     }
@@ -416,7 +416,7 @@ impl<V: Visitor> Shared<'_, V> {
         match probe::finish_file(file, before, content, task.look) {
             Ok(Some(state)) if settled => self.known(task, |entry| {
                 entry.state = Some(state);
-                entry.prefix = prefix;
+                entry.prefix = prefix.map(Box::new);
             }),
             Ok(_) => self.moved(task),
             Err(error) => self.failed(task, error.into()),
@@ -450,7 +450,7 @@ impl<V: Visitor> Shared<'_, V> {
                 Progress::add(&self.progress.bytes, observation.bytes);
                 self.known(task, |entry| {
                     entry.state = Some(observation.state);
-                    entry.prefix = observation.prefix;
+                    entry.prefix = observation.prefix.map(Box::new);
                 });
             }
             Ok(None) => self.known(task, |entry| entry.state = None),
