@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod compare;
+pub mod count;
 pub mod coverage;
 pub mod error;
 pub mod monitor;

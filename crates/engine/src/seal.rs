@@ -2,15 +2,16 @@
 
 use crate::coverage::{Coverage, select};
 use crate::error::EngineError;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use crate::tree::{self, Tree};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use waxseal_ledger::{Name, Seal, SigningKey, directory_hash, rules_hash};
 use waxseal_model::record::Writer;
 use waxseal_model::{Digest, FileType, RawPath, Timestamp};
 use waxseal_observe::{Entry, FileError, Look, Node, Options, Progress, Visitor, now, scan};
 use waxseal_policy::{ChangeRule, Selection, Watch};
-use waxseal_store::{Builder, NewBaseline, StateDir, Store, StoreError};
+use waxseal_store::{Baseline, Builder, NewBaseline, RecordSink, StateDir, Store, StoreError};
 
 /// What could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,9 @@ pub struct SealDir {
 
 struct Sealing<'a> {
     coverage: &'a Coverage,
-    builder: &'a Builder,
+    sink: &'a dyn RecordSink,
+    /// Roots that were sealed before and stay as they are.
+    held: BTreeMap<RawPath, tree::Sealed>,
     progress: &'a Progress,
     entries: AtomicU64,
     files: AtomicU64,
@@ -77,53 +80,118 @@ pub fn seal_first(
     options: &Options,
     progress: &Progress,
 ) -> Result<Sealed, EngineError> {
-    let scan_start = now();
     let builder = Builder::new(dir)?;
+    let roots = coverage.roots().iter().map(|root| root.path.clone()).collect();
+    let taken = take(coverage, &builder, BTreeMap::new(), roots, options, progress)?;
+    let (baseline, troubles) = taken.sign(coverage, sealer, None, progress);
+    let store = builder.finish(&baseline)?;
+    Ok(Sealed { store, baseline, troubles })
+}
+
+/// Seals roots that the baseline does not hold yet, beside those that it holds, as its next generation. What
+/// was sealed before stays as it is. Either all of it is stored durably, or nothing.
+///
+/// # Errors
+/// When the disk is full or fails, or when the scan was stopped.
+pub fn seal_more(
+    store: &Store,
+    baseline: &Baseline,
+    coverage: &Coverage,
+    roots: Vec<RawPath>,
+    sealer: &Sealer<'_>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<(NewBaseline, Vec<Trouble>), EngineError> {
+    let held = Tree::open(store, &baseline.stored.root)?.roots().clone();
+    let extension = store.extend()?;
+    let taken = take(coverage, &extension, held, roots, options, progress)?;
+    let (next, troubles) = taken.sign(coverage, sealer, Some(baseline), progress);
+    extension.finish(&next)?;
+    Ok((next, troubles))
+}
+
+/// A tree of directory records that has been stored and not signed.
+struct Taken {
+    root: Digest,
+    scan_start: Timestamp,
+    entries: u64,
+    files: u64,
+    troubles: Vec<Trouble>,
+}
+
+/// Scans `roots` into `sink`; the record of roots holds them and those of `held`.
+fn take(
+    coverage: &Coverage,
+    sink: &dyn RecordSink,
+    held: BTreeMap<RawPath, tree::Sealed>,
+    roots: Vec<RawPath>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Taken, EngineError> {
+    let scan_start = now();
     let visitor = Sealing {
         coverage,
-        builder: &builder,
+        sink,
+        held,
         progress,
         entries: AtomicU64::new(0),
         files: AtomicU64::new(0),
         troubles: Mutex::default(),
         failure: Mutex::default(),
     };
-    let roots =
-        coverage.roots().iter().map(|root| waxseal_observe::Root { path: root.path.clone() }).collect();
+    let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
     let options = Options { bottom_up: true, ..*options };
     let root = scan(roots, SealDir { root: 0 }, &visitor, &options, progress);
     if let Some(error) = visitor.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());
     }
-    let root = root.ok_or(EngineError::Stopped)?;
-    let rules = waxseal_policy::show(coverage.config());
-    let time = now();
-    let entries = visitor.entries.into_inner();
-    let seal = Seal {
-        origin: sealer.key.verifier_key().name().clone(),
-        generation: 1,
-        root,
-        entries,
-        time,
-        previous: None,
-        rules: rules_hash(&rules),
-    };
-    let baseline = NewBaseline {
-        root,
-        seal: seal.sign(sealer.key),
-        rules,
-        time,
-        scan_start,
-        who: sealer.who.clone(),
-        note: sealer.note.clone(),
-        entries,
-        files: visitor.files.into_inner(),
-        bytes: progress.bytes.load(Ordering::Relaxed),
-    };
     let mut troubles = visitor.troubles.into_inner().unwrap_or_else(PoisonError::into_inner);
     troubles.sort_by(|a, b| a.path.cmp(&b.path));
-    let store = builder.finish(&baseline)?;
-    Ok(Sealed { store, baseline, troubles })
+    Ok(Taken {
+        root: root.ok_or(EngineError::Stopped)?,
+        scan_start,
+        entries: visitor.entries.into_inner(),
+        files: visitor.files.into_inner(),
+        troubles,
+    })
+}
+
+impl Taken {
+    fn sign(
+        self,
+        coverage: &Coverage,
+        sealer: &Sealer<'_>,
+        previous: Option<&Baseline>,
+        progress: &Progress,
+    ) -> (NewBaseline, Vec<Trouble>) {
+        let rules = waxseal_policy::show(coverage.config());
+        let time = now();
+        let before = previous.map(|baseline| &baseline.stored);
+        let entries = self.entries + before.map_or(0, |before| before.entries);
+        let seal = Seal {
+            origin: sealer.key.verifier_key().name().clone(),
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            root: self.root,
+            entries,
+            time,
+            previous: before.map(|before| before.root),
+            rules: rules_hash(&rules),
+        };
+        let baseline = NewBaseline {
+            root: self.root,
+            seal: seal.sign(sealer.key),
+            rules,
+            time,
+            // The earliest start: what was sealed then may have changed from then on.
+            scan_start: before.map_or(self.scan_start, |before| before.scan_start.min(self.scan_start)),
+            who: sealer.who.clone(),
+            note: sealer.note.clone(),
+            entries,
+            files: self.files + before.map_or(0, |before| before.files),
+            bytes: progress.bytes.load(Ordering::Relaxed) + before.map_or(0, |before| before.bytes),
+        };
+        (baseline, self.troubles)
+    }
 }
 
 impl Sealing<'_> {
@@ -162,7 +230,15 @@ impl Visitor for Sealing<'_> {
             self.trouble(node.path(), format!("the directory could not be listed: {error}"));
         }
         let mut writer = Writer::default();
+        let mut held = self.held.iter().filter(|_| node.is_roots()).peekable();
+        let mut push_held = |writer: &mut Writer, before: Option<&[u8]>| {
+            let comes_first = |path: &RawPath| before.is_none_or(|name| path.as_bytes() < name);
+            while let Some((path, sealed)) = held.next_if(|(path, _)| comes_first(path)) {
+                writer.push(path.as_bytes(), &sealed.state, sealed.child.as_ref());
+            }
+        };
         for entry in entries {
+            push_held(&mut writer, Some(&entry.name));
             if let Some(problem) = entry.problem {
                 self.trouble(node.path_of(&entry.name), problem.to_string());
             }
@@ -173,9 +249,10 @@ impl Visitor for Sealing<'_> {
             }
             writer.push(&entry.name, &state, entry.child.as_deref());
         }
+        push_held(&mut writer, None);
         let record = writer.finish();
         let hash = directory_hash(&record);
-        if let Err(error) = self.builder.add(&hash, &record) {
+        if let Err(error) = self.sink.add(&hash, &record) {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.progress.stop.store(true, Ordering::Relaxed);
         }

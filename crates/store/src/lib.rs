@@ -19,7 +19,7 @@ pub mod state_dir;
 mod tracked;
 
 pub use baseline::{Baseline, NewBaseline, Snapshot};
-pub use build::Builder;
+pub use build::{Builder, Extension, RecordSink};
 pub use changes::{ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
 pub use error::StoreError;
 pub use lock::Lock;

@@ -115,6 +115,12 @@ pub struct CheckArgs {
 pub struct WatchArgs {
     /// Only these paths; sealed first when there is no baseline yet
     pub paths: Vec<PathBuf>,
+    /// Add paths that no watch covers to the config and seal them, without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Where the sealing key is, for adding paths
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

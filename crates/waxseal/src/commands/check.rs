@@ -3,7 +3,7 @@
 use crate::Exit;
 use crate::args::CheckArgs;
 use crate::context::{Context, absolute_all, scan_options};
-use crate::output::progress::{Expected, with_bar};
+use crate::output::progress::with_bar;
 use crate::output::report::Report;
 use crate::output::{describe, json_line, out, say, style};
 use std::io::Write;
@@ -41,9 +41,9 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let progress = Arc::new(Progress::default());
     let mut unrecorded = Vec::new();
     let options = scan_options(coverage.config());
-    let expected = expected(&baseline, args);
+    let counted = Some(&coverage).filter(|_| !args.quick && args.paths.is_empty());
     let findings = Mutex::new(store.findings()?);
-    let checked = with_bar(context, "checking", expected, &progress, || {
+    let checked = with_bar(context, "checking", counted, &progress, || {
         let scan = Scan {
             store: &store,
             baseline: &baseline,
@@ -85,14 +85,6 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     result.write_summary(exit, &report, &scan)?;
     result.say_what_does_not_count();
     Ok(exit)
-}
-
-/// What the bar can count on: a full check of everything reads what the baseline read.
-fn expected(baseline: &Baseline, args: &CheckArgs) -> Expected {
-    if args.quick || !args.paths.is_empty() {
-        return Expected::default();
-    }
-    Expected { bytes: baseline.stored.bytes }
 }
 
 /// The contract's word for how a check ended.

@@ -3,7 +3,7 @@
 use crate::Exit;
 use crate::args::InitArgs;
 use crate::context::{Context, absolute_all, scan_options, show};
-use crate::output::progress::{Expected, with_bar};
+use crate::output::progress::with_bar;
 use crate::output::{describe, json_line, out, say, warn};
 use anyhow::{Context as _, anyhow, bail};
 use std::io::{BufRead, IsTerminal, Write};
@@ -70,7 +70,7 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
     let sealer = Sealer { key: &key.signing, who: who(), note: "first baseline".into() };
     let options = scan_options(coverage.config());
     let progress = Arc::new(Progress::default());
-    let sealed = with_bar(context, "sealing", Expected::default(), &progress, || {
+    let sealed = with_bar(context, "sealing", Some(&coverage), &progress, || {
         seal_first(&dir, &coverage, &sealer, &options, &progress)
     })?;
     tell(&sealed, &coverage, &key, &key_path, context);
@@ -142,14 +142,15 @@ fn warn_about(coverage: &Coverage) {
 }
 
 /// A key that is ready to sign, and the text of its file when that is still to be written.
-struct Key {
-    signing: SigningKey,
+pub struct Key {
+    /// Signs.
+    pub signing: SigningKey,
     text: Option<Zeroizing<String>>,
     protected: bool,
 }
 
 /// The key at `path`, or a new one.
-fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
+pub fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
     let terminal = ask && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if paths::exists(path) {
         let text = Zeroizing::new(read_text(path)?);
@@ -217,7 +218,8 @@ fn write_verifier_key(dir: &StateDir, key: &SigningKey) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn who() -> String {
+/// Who acts, for the record.
+pub fn who() -> String {
     let uid = limits::effective_uid();
     Accounts::default().user(uid).unwrap_or_else(|| uid.to_string())
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod add;
 mod baseline;
 mod changes;
 mod check;

@@ -2,13 +2,12 @@
 
 use crate::Exit;
 use crate::args::WatchArgs;
+use crate::commands::add::add;
 use crate::commands::init;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
 use crate::output::{describe, json_line, out, say, style, warn};
-use anyhow::bail;
 use std::io::Write;
-use waxseal_engine::coverage::Coverage;
 use waxseal_engine::monitor::{Event, Monitor};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
@@ -24,22 +23,22 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = match StateDir::open(&context.state_path, limits::effective_uid()) {
         Ok(dir) if dir.has_database() => Store::open(&dir)?,
         Ok(_) | Err(waxseal_store::StoreError::NoState(_)) if !only.is_empty() => {
-            init::seal(&only, None, false, context)?.store
+            init::seal(&only, args.key.as_deref(), false, context)?.store
         }
         Ok(dir) => Store::open(&dir)?,
         Err(error) => return Err(error.into()),
     };
-    let coverage = context.coverage(context.config()?);
-    for path in &only {
-        if coverage.owner(path).is_none() {
-            bail!(
-                "no watch covers {path}: add it to `paths` of a watch in {}, then seal it with `waxseal init` and a new --state-dir",
-                context.config_name()
-            );
-        }
-    }
     let since = limits::now();
-    let _lock = Lock::take(store.dir(), &holder(&coverage, since))?;
+    let _lock = Lock::take(store.dir(), &holder(since))?;
+    let coverage = context.coverage(context.config()?);
+    let uncovered: Vec<RawPath> =
+        only.iter().filter(|path| coverage.owner(path).is_none()).cloned().collect();
+    let coverage = if uncovered.is_empty() {
+        coverage
+    } else {
+        add(&uncovered, args.key.as_deref(), args.yes, &store, context)?;
+        context.coverage(context.config()?)
+    };
     let baseline = store.current_baseline()?;
     let mut teller = Teller { context, since: since.to_string() };
     let seal = context.verifier_key(store.dir());
@@ -72,11 +71,10 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// What others learn of this monitor while it holds the lock.
-fn holder(coverage: &Coverage, since: waxseal_model::Timestamp) -> String {
+fn holder(since: waxseal_model::Timestamp) -> String {
     let mut object = Object::new();
     object.insert("pid".into(), std::process::id().into());
     object.insert("since".into(), since.to_string().into());
-    object.insert("watches".into(), coverage.config().watches.len().into());
     json::line(&object)
 }
 
