@@ -55,6 +55,9 @@ pub struct Resolver {
     point: RawPath,
 }
 
+/// How often a handle that the kernel refuses for want of memory is tried.
+const ATTEMPTS: u32 = 16;
+
 /// `struct file_handle`, with room for the longest.
 #[repr(C)]
 struct FileHandle {
@@ -134,11 +137,19 @@ impl Resolver {
         room.copy_from_slice(handle.bytes);
         raw.len = handle.bytes.len() as u32;
         let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-        // SAFETY: `raw` has the layout of `struct file_handle`, its length is that of the bytes filled in, and it
-        // outlives the call; the descriptor is open.
-        let fd = unsafe {
-            libc::syscall(libc::SYS_open_by_handle_at, self.base.as_raw_fd(), &raw const raw, flags)
-        };
+        let mut fd = -1;
+        // An object that is being deleted right now is refused with ENOMEM (seen on ext4), and with ESTALE a moment later.
+        for _ in 0..ATTEMPTS {
+            // SAFETY: `raw` has the layout of `struct file_handle`, its length is that of the bytes filled in, and it
+            // outlives the call; the descriptor is open.
+            fd = unsafe {
+                libc::syscall(libc::SYS_open_by_handle_at, self.base.as_raw_fd(), &raw const raw, flags)
+            };
+            if fd >= 0 || last_errno() != Errno::NOMEM {
+                break;
+            }
+            std::thread::yield_now();
+        }
         if fd < 0 {
             return Err(last_errno().into());
         }
