@@ -192,9 +192,7 @@ impl Schemas {
             ("required", Value::Object(object)) => has_all(object, rule),
             ("dependentRequired", Value::Object(object)) => {
                 let pairs = rule.as_object().into_iter().flatten();
-                pairs
-                    .filter(|(key, _)| object.contains_key(*key))
-                    .all(|(_, others)| has_all(object, others))
+                pairs.filter(|(key, _)| object.contains_key(*key)).all(|(_, others)| has_all(object, others))
             }
             ("minProperties", Value::Object(object)) => object.len() >= count(rule),
             ("minItems", Value::Array(items)) => items.len() >= count(rule),
@@ -204,9 +202,11 @@ impl Schemas {
                     || items.iter().enumerate().all(|(i, item)| !items.iter().skip(i + 1).any(|o| o == item))
             }
             ("minLength", Value::String(text)) => text.chars().count() >= count(rule),
-            ("pattern", Value::String(text)) => {
-                rule.as_str().and_then(|pattern| self.patterns.get(pattern)).expect("a pattern").is_match(text)
-            }
+            ("pattern", Value::String(text)) => rule
+                .as_str()
+                .and_then(|pattern| self.patterns.get(pattern))
+                .expect("a pattern")
+                .is_match(text),
             ("minimum", Value::Number(_)) => value.as_f64() >= rule.as_f64(),
             ("maximum", Value::Number(_)) => value.as_f64() <= rule.as_f64(),
             _ => true,
@@ -251,4 +251,76 @@ fn is_of_type(name: &Value, value: &Value) -> bool {
 fn directory() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
     root.join("docs/schemas")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wrong(schema: Value, value: Value) -> bool {
+        let mut schemas =
+            Schemas { files: BTreeMap::from([("s".into(), schema)]), patterns: BTreeMap::new() };
+        let mut patterns = BTreeMap::new();
+        schemas.files.values().for_each(|schema| schemas.understand("s", schema, &mut patterns));
+        schemas.patterns = patterns;
+        let mut problems = Vec::new();
+        schemas.validate(("s", &schemas.files["s"]), &value, "", &mut problems);
+        !problems.is_empty()
+    }
+
+    #[test]
+    fn every_keyword_takes_what_fits_and_refuses_the_rest() {
+        let no_x = json!({"properties": {"x": false}});
+        let if_a =
+            json!({"if": {"properties": {"t": {"const": "a"}}}, "then": {"required": ["x"]}, "else": no_x});
+        let referring = json!({"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}});
+        for (schema, good, bad) in [
+            (json!({"const": "a"}), json!("a"), json!("b")),
+            (json!({"enum": ["a", 1]}), json!(1), json!("b")),
+            (json!({"type": "integer"}), json!(u64::MAX), json!(1.5)),
+            (json!({"type": ["object", "null"]}), json!(null), json!([])),
+            (json!({"required": ["a"]}), json!({"a": null}), json!({"b": 1})),
+            (json!({"dependentRequired": {"a": ["b"]}}), json!({"b": 1}), json!({"a": 1})),
+            (json!({"minProperties": 1}), json!({"a": 1}), json!({})),
+            (json!({"minItems": 1}), json!([1]), json!([])),
+            (json!({"maxItems": 1}), json!([1]), json!([1, 2])),
+            (json!({"uniqueItems": true}), json!([1, 2]), json!([1, 1])),
+            (json!({"minLength": 1}), json!("\u{e9}"), json!("")),
+            (json!({"pattern": "^[0-9]+$"}), json!("12"), json!("12x")),
+            (json!({"minimum": 1}), json!(1), json!(0)),
+            (json!({"maximum": 1}), json!(1), json!(2)),
+            (json!({"allOf": [{"minimum": 1}, {"maximum": 2}]}), json!(2), json!(3)),
+            (
+                json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+                json!({"a": 1}),
+                json!({"a": 1, "b": 1}),
+            ),
+            (if_a.clone(), json!({"t": "a", "x": 1}), json!({"t": "a"})),
+            (if_a, json!({"t": "b"}), json!({"t": "b", "x": 1})),
+            (referring, json!([1, 2]), json!([1, "2"])),
+            (json!({"properties": {"a": {"type": "string"}}}), json!({"a": "", "b": 1}), json!({"a": 1})),
+            (
+                json!({"properties": {"a": true}, "additionalProperties": false}),
+                json!({"a": 1}),
+                json!({"b": 1}),
+            ),
+            (json!({"additionalProperties": {"type": "string"}}), json!({"a": ""}), json!({"a": 1})),
+        ] {
+            assert!(!wrong(schema.clone(), good.clone()), "{schema} refuses {good}");
+            assert!(wrong(schema.clone(), bad.clone()), "{schema} takes {bad}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "is not known here")]
+    fn a_keyword_that_nobody_looks_at_is_refused() {
+        wrong(json!({"properties": {"a": {"maxLength": 3}}}), json!({}));
+    }
+
+    #[test]
+    #[should_panic(expected = "leads nowhere")]
+    fn a_reference_to_nothing_is_refused() {
+        wrong(json!({"items": {"$ref": "s.json#/$defs/missing"}}), json!([]));
+    }
 }

@@ -216,7 +216,8 @@ fn what_a_mount_and_a_full_disk_print_is_as_documented() {
     let blind = watching.next_matching(|line| line["type"] == "blind");
     assert_eq!(blind["reason"], "disk-full");
     let unrecorded = machine.waxseal_in(&state, ["--json", "check"]).expect_code(2).lines();
-    let change = unrecorded.iter().find(|line| line["type"] == "change").expect("a change, though not recorded");
+    let change =
+        unrecorded.iter().find(|line| line["type"] == "change").expect("a change, though not recorded");
     assert!(change.get("id").is_none(), "{change}");
     fs::remove_file(&filler).unwrap();
     watching.next_matching(|line| line["type"] == "sighted");
@@ -279,7 +280,8 @@ fn expect_that_drift_is_noticed(line: &Value) {
 /// Where objects with a fixed set of keys stand in a line.
 fn objects_of(line: &Value) -> Vec<String> {
     let mut found = vec![String::new()];
-    let nested = ["/before", "/after", "/state", "/baseline", "/monitor", "/last_full_check", "/open_by_severity"];
+    let nested =
+        ["/before", "/after", "/state", "/baseline", "/monitor", "/last_full_check", "/open_by_severity"];
     let lists = ["/coverage/0", "/files/0"];
     let there = |pointer: &&str| line.pointer(pointer).is_some_and(Value::is_object);
     found.extend(nested.into_iter().chain(lists).filter(there).map(str::to_owned));
