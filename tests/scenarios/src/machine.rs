@@ -1,6 +1,7 @@
 //! A machine of its own for each test: config, state, a tree to watch, and the program.
 
 use crate::report::Report;
+use crate::schema::Schemas;
 use crate::watching::Watching;
 use crate::{binary, files};
 use serde_json::Value;
@@ -79,10 +80,11 @@ impl Output {
     }
 }
 
-/// One line of machine output, which must be an object with its type.
+/// One line of machine output, which must be what the documentation says of lines of its type.
 pub(crate) fn parse_line(line: &str) -> Value {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in line {line:?}"));
-    assert!(value["type"].is_string(), "no type in line {line}");
+    let problems = Schemas::get().problems(&value);
+    assert!(problems.is_empty(), "{}\nby the schema of its type, in line {line}", problems.join("\n"));
     value
 }
 
@@ -227,6 +229,12 @@ impl Machine {
     #[track_caller]
     pub fn watch(&self) -> Watching {
         Watching::start(self.command(&self.state_dir(), ["--json", "watch"]))
+    }
+
+    /// The monitor, with the state somewhere else.
+    #[track_caller]
+    pub fn watch_in(&self, state: &Path) -> Watching {
+        Watching::start(self.command(state, ["--json", "watch"]))
     }
 
     /// The monitor, started on these paths.
