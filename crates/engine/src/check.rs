@@ -296,6 +296,19 @@ impl Checking<'_> {
         }
     }
 
+    /// A sealed directory that is not walked any more hides what is in it from this check.
+    fn below_is_covered(&self, node: &Node<CheckDir>, name: &[u8], child: Option<Digest>) {
+        let Some(child) = child else { return };
+        match self.tree.record(&child).and_then(|record| Ok(Reader::new(&record)?.next().is_some())) {
+            Ok(false) => {}
+            Ok(true) => {
+                let why = "what is in it is in the baseline, and the config no longer covers it: seal anew, or cover it again";
+                self.trouble(node.path_of(name), why);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
     fn no_longer_covered(&self, path: RawPath) {
         self.trouble(
             path,
@@ -475,6 +488,12 @@ impl Checking<'_> {
         self.add(&found);
     }
 
+    fn appeared_at(&self, path: RawPath, state: FileState) {
+        let Some(owner) = self.coverage.owner(&path) else { return };
+        let found = self.found(path, owner.watch, ChangeKind::Added, AttributeSet::EMPTY, None, Some(state));
+        self.add(&found);
+    }
+
     /// A name that was sealed and is there.
     fn both(&self, path: RawPath, sealed: &SealedEntry<'_>, entry: Entry<CheckDir>) {
         let Some(owner) = self.coverage.owner(&path) else { return };
@@ -546,6 +565,8 @@ impl Checking<'_> {
                 }
                 None => match (entry.problem, entry.state) {
                     (Some(problem), _) => self.trouble(path, problem.to_string()),
+                    // New files are fine here, new rights are not.
+                    (None, Some(state)) if state.is_privileged() => self.appeared_at(path, state),
                     (None, Some(state)) => first_seen.push((entry.name.to_vec(), state)),
                     (None, None) => {}
                 },
@@ -583,7 +604,11 @@ impl Visitor for Checking<'_> {
             untouched &= entry.look == Look::Stat;
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
             untouched &= !moved_mount;
-            if !plan.may_descend(watch, stat, &entry.name) || moved_mount {
+            if moved_mount {
+                continue;
+            }
+            if !plan.may_descend(watch, stat, &entry.name) {
+                self.below_is_covered(node, &entry.name, counterpart.as_ref().and_then(|s| s.child));
                 continue;
             }
             let sealed_state = counterpart.as_ref().map(|s| &s.state);

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 /// Held while it lives; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -35,9 +35,19 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        // A full disk must not keep anybody from watching: the line is a courtesy.
-        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Lock { _file: file })
+        let mut lock = Lock { file };
+        lock.describe(holder);
+        Ok(lock)
+    }
+
+    /// Leaves another line for others to read. A full disk must not keep anybody from watching: the line is a
+    /// courtesy, and nothing is said when it cannot be written.
+    pub fn describe(&mut self, holder: &str) {
+        let file = &mut self.file;
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(holder.as_bytes()));
     }
 
     /// Who holds the lock now, if anybody does.

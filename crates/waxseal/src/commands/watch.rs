@@ -29,7 +29,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let since = limits::now();
-    let _lock = Lock::take(store.dir(), &holder(since))?;
+    let mut lock = Lock::take(store.dir(), &holder(since, None))?;
     let coverage = context.coverage(context.config()?);
     let uncovered: Vec<RawPath> =
         only.iter().filter(|path| coverage.owner(path).is_none()).cloned().collect();
@@ -63,6 +63,9 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     })?;
     let mut failed = None;
     started.run(&mut |event| {
+        if let Event::Ready { coverage, .. } = &event {
+            lock.describe(&holder(since, Some(&backends(coverage))));
+        }
         if let Err(error) = teller.tell(event) {
             failed.get_or_insert(error);
         }
@@ -71,11 +74,20 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// What others learn of this monitor while it holds the lock.
-fn holder(since: waxseal_model::Timestamp) -> String {
+fn holder(since: waxseal_model::Timestamp, backend: Option<&str>) -> String {
     let mut object = Object::new();
     object.insert("pid".into(), std::process::id().into());
     object.insert("since".into(), since.to_string().into());
+    object.insert("backend".into(), backend.map_or("starting", |backend| backend).into());
     json::line(&object)
+}
+
+/// The names of what watches, each once.
+fn backends(coverage: &[watcher::Coverage]) -> String {
+    let mut backends: Vec<&str> = coverage.iter().map(|part| part.backend.name()).collect();
+    backends.sort_unstable();
+    backends.dedup();
+    backends.join("+")
 }
 
 /// Prints what the monitor tells.
@@ -105,10 +117,7 @@ impl Teller<'_> {
     }
 
     fn ready(&self, coverage: &[watcher::Coverage], watching: u64) -> std::io::Result<()> {
-        let mut backends: Vec<&str> = coverage.iter().map(|part| part.backend.name()).collect();
-        backends.sort_unstable();
-        backends.dedup();
-        let backend = backends.join("+");
+        let backend = backends(coverage);
         let mut blind: Vec<&str> = coverage.iter().flat_map(|part| &part.blind).map(String::as_str).collect();
         blind.sort_unstable();
         blind.dedup();
