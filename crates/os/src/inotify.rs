@@ -3,6 +3,8 @@
 //! In: directories. Out: what happened to their names. [`Tree`] keeps a whole tree watched while directories in it
 //! come, go and move.
 
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 

@@ -85,6 +85,11 @@ impl Resolver {
         Ok(Resolver { base, root: mount.root.clone(), point: mount.point.clone() })
     }
 
+    /// Which directory of the filesystem its mount shows: `/` is all of it.
+    pub fn root(&self) -> &RawPath {
+        &self.root
+    }
+
     /// The directory of a handle, opened for listing and for looks below it.
     ///
     /// # Errors
@@ -157,11 +162,11 @@ impl Resolver {
         Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
     }
 
-    /// Where an open directory lies in the filesystem.
+    /// Where an open directory lies in the filesystem; `None` when it lies outside of what this mount shows.
     ///
     /// # Errors
     /// [`ResolveError::Gone`] when it has been deleted, others as the kernel says.
-    pub fn locate(&self, dir: BorrowedFd<'_>) -> Result<Located, ResolveError> {
+    pub fn locate(&self, dir: BorrowedFd<'_>) -> Result<Option<Located>, ResolveError> {
         let mut above: Option<OwnedFd> = None;
         // A path component takes two bytes at least, so that this climbs from any path up to some 128 KiB.
         for climbed in 0..1 << 16 {
@@ -171,38 +176,32 @@ impl Resolver {
                     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                     above = Some(rustix::fs::openat(here, "..", flags, Mode::empty())?);
                 }
-                other => return Ok(Located { inner: other?, exact: climbed == 0 }),
+                other => return Ok(other?.map(|inner| Located { inner, exact: climbed == 0 })),
             }
         }
         Err(ResolveError::Os(Errno::NAMETOOLONG))
     }
 
-    fn path(&self, dir: BorrowedFd<'_>) -> Result<RawPath, ResolveError> {
+    fn path(&self, dir: BorrowedFd<'_>) -> Result<Option<RawPath>, ResolveError> {
         let stat = rustix::fs::fstat(dir)?;
         if stat.st_nlink == 0 {
             return Err(ResolveError::Gone);
         }
         let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
         let path = rustix::fs::readlink(link, Vec::with_capacity(256))?.into_bytes();
-        let same = |path: &[u8]| {
+        let is_there = |path: &[u8]| {
             let at = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW);
             at.is_ok_and(|at| (at.st_dev, at.st_ino) == (stat.st_dev, stat.st_ino))
         };
         // A directory may bear this ending as its name; then it is where its path says.
-        if path.ends_with(b" (deleted)") && !same(&path) {
+        if path.ends_with(b" (deleted)") && !is_there(&path) {
             return Err(ResolveError::Gone);
         }
-        if !path.starts_with(b"/") {
-            return Err(ResolveError::Unmounted);
+        // For what lies outside of the mount, the kernel gives a lone slash (`prepend_path` in fs/d_path.c).
+        if path == b"/" && !is_there(&path) {
+            return Ok(None);
         }
-        let whole = self.root.as_bytes() == b"/";
         let path = RawPath::new(path);
-        match mounts::rebase(&path, &self.point, &self.root) {
-            // Outside of what this mount shows, the kernel gives the path from the filesystem's root, which may look
-            // like one below the mount point: only a look tells.
-            Some(inner) if whole || same(path.as_bytes()) => Ok(inner),
-            _ if whole => Err(ResolveError::Unmounted),
-            _ => Ok(path),
-        }
+        mounts::rebase(&path, &self.point, &self.root).map(Some).ok_or(ResolveError::Unmounted)
     }
 }

@@ -1,7 +1,9 @@
 //! A watched tree: which watch stands for which directory, kept right while directories move.
 //!
 //! The kernel names directories by watch numbers. A number stays with its directory when that moves, so each node
-//! knows its parent and its name, and a move changes one node whatever lies below it.
+//! knows its parent and its name, and a move changes one node whatever lies below it. Which directory has a name is
+//! never concluded from events: whenever one concerns the name, we look, and the number of what is there tells. What
+//! happens after the look raises another event.
 
 use super::{Instance, Raw, walk};
 use crate::watcher::What;
@@ -60,11 +62,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Leaving {
     cookie: u32,
-    from: Option<(RawPath, Box<[u8]>)>,
+    from: (RawPath, Box<[u8]>),
     is_dir: bool,
-    child: Option<i32>,
-    /// It has been reported as a name that vanished: the other half was not in the queue by then.
-    told: bool,
 }
 
 /// A tree of watched directories, within one mount.
@@ -80,6 +79,9 @@ pub struct Tree {
     leaving: Vec<Leaving>,
     /// Directories that appeared below one whose path did not lead to it: it is about to be reported as moved.
     pub(super) waiting: Vec<(i32, Box<[u8]>)>,
+    /// Directories that lost their names, new and from before the queue was last empty. Each has another name by
+    /// then, or has left the tree.
+    pub(super) nameless: (Vec<i32>, Vec<i32>),
     pub(super) misses: Misses,
     told_limit: bool,
     /// Set by the owner when the top is gone, so that the tree is not used again.
@@ -95,6 +97,10 @@ pub(super) struct Misses {
     pub unreadable: u64,
 }
 
+/// How often what is astray is looked for again, with an empty queue, before everything is watched anew.
+const TRIES: usize = 3;
+/// How many directories below each other are looked for that way.
+const DEPTH: usize = 1024;
 /// How many bufferfuls one call takes at most, so that its caller gets to look elsewhere.
 const BUFFERS: usize = 8;
 /// More unfinished moves than this at once are given up.
@@ -119,6 +125,7 @@ impl Tree {
             children: BTreeMap::new(),
             leaving: Vec::new(),
             waiting: Vec::new(),
+            nameless: (Vec::new(), Vec::new()),
             misses: Misses::default(),
             told_limit: false,
             spent: false,
@@ -192,27 +199,21 @@ impl Tree {
     /// # Errors
     /// As the kernel says; when the tree had to be watched anew and its top was gone, that is [`Report::TopGone`].
     pub fn read(&mut self, out: &mut Vec<Report>) -> Result<(), Errno> {
-        let mut drained = false;
-        let mut lost = None;
-        for _ in 0..BUFFERS {
-            let mut events = Vec::new();
-            drained = !self.instance.read(&mut events)?;
-            for event in events {
-                if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                    lost = Some("the kernel's event queue overflowed");
-                } else {
-                    self.take(event, out);
-                }
-            }
-            if drained {
-                break;
-            }
-        }
+        let (mut drained, mut lost) = self.take_queued(out)?;
         if drained {
             self.settle(out);
-            if !self.retry() {
+        }
+        let mut tries = 0;
+        while drained && !self.retry() {
+            if tries == TRIES {
                 lost = lost.or(Some("directories moved faster than they could be followed"));
+                break;
             }
+            tries += 1;
+            // The move that led it astray is in the queue by now.
+            let (again, more) = self.take_queued(out)?;
+            drained = again;
+            lost = lost.or(more);
         }
         if self.misses.limit && !self.told_limit {
             self.told_limit = true;
@@ -222,6 +223,26 @@ impl Tree {
             self.again(reason, out);
         }
         Ok(())
+    }
+
+    /// Takes what is in the queue: whether that was all of it, and whether events had been lost.
+    fn take_queued(&mut self, out: &mut Vec<Report>) -> Result<(bool, Option<&'static str>), Errno> {
+        let mut lost = None;
+        for _ in 0..BUFFERS {
+            let mut events = Vec::new();
+            let more = self.instance.read(&mut events)?;
+            for event in events {
+                if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                    lost = Some("the kernel's event queue overflowed");
+                } else {
+                    self.take(event, out);
+                }
+            }
+            if !more {
+                return Ok((true, lost));
+            }
+        }
+        Ok((false, lost))
     }
 
     /// Everything anew, in a new instance: moves may have been lost, and with them which watch is where.
@@ -254,11 +275,16 @@ impl Tree {
         }
     }
 
-    fn itself(&self, wd: i32, flags: ReadFlags, out: &mut Vec<Report>) {
+    fn itself(&mut self, wd: i32, flags: ReadFlags, out: &mut Vec<Report>) {
         let over = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT;
         if flags.intersects(over) {
             if wd == self.top {
                 out.push(Report::TopGone);
+            }
+            // It moved: perhaps from a directory whose watch came too late to tell.
+            let place = self.nodes.get(&wd).and_then(|node| Some((node.parent?, node.name.clone())));
+            if let Some((parent, name)) = place.filter(|_| flags.contains(ReadFlags::MOVE_SELF)) {
+                self.come(parent, name);
             }
         } else if let Some(dir) = self.path_of(wd) {
             out.push(Report::Itself { dir });
@@ -267,95 +293,103 @@ impl Tree {
 
     fn named(&mut self, wd: i32, name: Box<[u8]>, flags: ReadFlags, cookie: u32, out: &mut Vec<Report>) {
         let is_dir = flags.contains(ReadFlags::ISDIR);
-        if flags.contains(ReadFlags::MOVED_FROM) {
-            let child = if is_dir { self.children.remove(&(wd, name.clone())) } else { None };
-            let from = self.path_of(wd).map(|dir| (dir, name));
-            if self.leaving.len() >= LEAVING {
-                self.settle(out);
-            }
-            return self.leaving.push(Leaving { cookie, from, is_dir, child, told: false });
-        }
-        if flags.contains(ReadFlags::MOVED_TO) {
-            return self.arrive(wd, name, is_dir, cookie, out);
-        }
-        if is_dir
-            && flags.contains(ReadFlags::DELETE)
-            && let Some(child) = self.children.remove(&(wd, name.clone()))
-        {
-            self.drop_subtree(child, false);
-        }
+        let what = What::of_inotify(flags);
         // One that could not be opened may be open to us after a change of its mode.
-        let opened = flags.contains(ReadFlags::ATTRIB) && !self.children.contains_key(&(wd, name.clone()));
-        if is_dir && (flags.contains(ReadFlags::CREATE) || opened) {
+        let unknown = || !self.children.contains_key(&(wd, name.clone()));
+        if is_dir && (what.is_of_names() || (what.has(What::METADATA) && unknown())) {
             // Watched before it is reported, so that whoever scans it then misses nothing.
             self.come(wd, name.clone());
         }
-        if let Some(dir) = self.path_of(wd) {
-            let what = What::of_inotify(flags);
-            out.push(Report::Name { dir, name, is_dir, what });
-        }
-    }
-
-    /// The second half of a move, or something moved here from elsewhere.
-    fn arrive(&mut self, wd: i32, name: Box<[u8]>, is_dir: bool, cookie: u32, out: &mut Vec<Report>) {
-        let position = self.leaving.iter().position(|leaving| leaving.cookie == cookie);
-        let leaving = position.map(|position| self.leaving.swap_remove(position));
-        let child = leaving.as_ref().and_then(|leaving| leaving.child);
-        if let Some(replaced) = self.children.remove(&(wd, name.clone()))
-            && Some(replaced) != child
-        {
-            self.drop_subtree(replaced, false);
-        }
-        match child.and_then(|child| self.nodes.get_mut(&child).map(|node| (child, node))) {
-            Some((child, node)) => {
-                node.parent = Some(wd);
-                node.name = name.clone();
-                self.children.insert((wd, name.clone()), child);
-            }
-            None if is_dir => self.come(wd, name.clone()),
-            None => {}
-        }
         let Some(dir) = self.path_of(wd) else { return };
-        match leaving {
-            Some(Leaving { from: Some(from), told: false, .. }) => {
+        if flags.contains(ReadFlags::MOVED_FROM) {
+            if self.leaving.len() >= LEAVING {
+                self.tell_leaving(out);
+            }
+            return self.leaving.push(Leaving { cookie, from: (dir, name), is_dir });
+        }
+        let other = |leaving: &Leaving| flags.contains(ReadFlags::MOVED_TO) && leaving.cookie == cookie;
+        match self.leaving.iter().position(other) {
+            Some(position) => {
+                let from = self.leaving.swap_remove(position).from;
                 out.push(Report::Moved { from, to: (dir, name), is_dir });
             }
-            _ => out.push(Report::Name { dir, name, is_dir, what: What::MOVED }),
+            None => out.push(Report::Name { dir, name, is_dir, what }),
         }
     }
 
-    /// With the queue empty: what left and has not arrived is reported; what had been reported before is gone for good.
+    fn tell_leaving(&mut self, out: &mut Vec<Report>) {
+        out.extend(self.leaving.drain(..).map(|Leaving { from: (dir, name), is_dir, .. }| Report::Name {
+            dir,
+            name,
+            is_dir,
+            what: What::MOVED,
+        }));
+    }
+
+    /// With the queue empty: what left and has not arrived is reported, and directories that have had no name for long
+    /// enough are watched no more.
     fn settle(&mut self, out: &mut Vec<Report>) {
-        for mut leaving in std::mem::take(&mut self.leaving) {
-            if leaving.told {
-                if let Some(child) = leaving.child {
-                    self.drop_subtree(child, true);
-                }
-                continue;
+        self.tell_leaving(out);
+        let new = std::mem::take(&mut self.nameless.0);
+        for wd in std::mem::replace(&mut self.nameless.1, new) {
+            if !self.has_name(wd) {
+                self.drop_subtree(wd);
             }
-            leaving.told = true;
-            if let Some((dir, name)) = leaving.from.take() {
-                out.push(Report::Name { dir, name, is_dir: leaving.is_dir, what: What::MOVED });
-            }
-            self.leaving.push(leaving);
         }
     }
 
-    /// A directory that came into being below a watched one.
+    /// Whether the name that a node has is its own in the tree.
+    fn has_name(&self, wd: i32) -> bool {
+        self.nodes.get(&wd).is_some_and(|node| match node.parent {
+            Some(parent) => self.children.get(&(parent, node.name.clone())) == Some(&wd),
+            None => true,
+        })
+    }
+
+    /// Looks at a name that may be that of another directory than before.
     fn come(&mut self, wd: i32, name: Box<[u8]>) {
         if let Err(walk::Astray) = self.walk_child(wd, &name) {
             self.waiting.push((wd, name));
         }
     }
 
-    /// With the queue empty, every directory is where the tree has it. False when one still is not.
+    /// Looks again at what was astray. False when something still is.
     fn retry(&mut self) -> bool {
-        let mut found = true;
-        for (wd, name) in std::mem::take(&mut self.waiting) {
-            // Deleted meanwhile, as its own event said, is as good as found.
-            found &= !self.nodes.contains_key(&wd) || self.walk_child(wd, &name).is_ok();
+        // What is found may bring what is below it back into the tree.
+        for _ in 0..DEPTH {
+            let (mut found, mut some) = (true, false);
+            for (wd, name) in std::mem::take(&mut self.waiting) {
+                if self.is_within(wd) {
+                    match self.walk_child(wd, &name) {
+                        Ok(()) => some = true,
+                        Err(walk::Astray) => {
+                            found = false;
+                            self.waiting.push((wd, name));
+                        }
+                    }
+                } else if self.nodes.contains_key(&wd) {
+                    // It has left the tree, or is on its way to another place in it.
+                    self.waiting.push((wd, name));
+                }
+            }
+            if !some || self.waiting.is_empty() {
+                return found;
+            }
         }
-        found
+        false
+    }
+
+    fn is_within(&self, mut wd: i32) -> bool {
+        for _ in 0..=self.nodes.len() {
+            if wd == self.top {
+                return true;
+            }
+            match self.nodes.get(&wd).and_then(|node| node.parent) {
+                Some(parent) if self.has_name(wd) => wd = parent,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The path of a watched directory.
@@ -387,6 +421,7 @@ impl Tree {
         Some(names)
     }
 
+    /// A directory that the kernel watches no more. What was below it, if anything, is somewhere else by now.
     fn forget(&mut self, wd: i32) {
         if let Some(Node { parent: Some(parent), name, .. }) = self.nodes.remove(&wd) {
             let key = (parent, name);
@@ -394,26 +429,24 @@ impl Tree {
                 self.children.remove(&key);
             }
         }
+        let below = self.take_children(wd);
+        self.nameless.0.extend(below);
     }
 
-    /// Forgets a directory and everything below it; with `unwatch`, the kernel as well.
-    pub(super) fn drop_subtree(&mut self, wd: i32, unwatch: bool) {
+    fn take_children(&mut self, wd: i32) -> Vec<i32> {
+        let from = (wd, Box::<[u8]>::default());
+        let keys = self.children.range(from..).map(|(key, _)| key).take_while(|key| key.0 == wd);
+        let keys: Vec<_> = keys.cloned().collect();
+        keys.iter().filter_map(|key| self.children.remove(key)).collect()
+    }
+
+    /// Watches a directory and everything below it no more.
+    fn drop_subtree(&mut self, wd: i32) {
         let mut todo = vec![wd];
         while let Some(wd) = todo.pop() {
-            if unwatch {
-                self.instance.remove(wd);
-            }
+            self.instance.remove(wd);
             self.nodes.remove(&wd);
-            let from = (wd, Box::<[u8]>::default());
-            let below: Vec<_> = self
-                .children
-                .range(from..)
-                .take_while(|(key, _)| key.0 == wd)
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in below {
-                todo.extend(self.children.remove(&key));
-            }
+            todo.extend(self.take_children(wd));
         }
     }
 }

@@ -23,6 +23,16 @@ struct Frame {
     todo: Vec<Box<[u8]>>,
 }
 
+/// What became of a name.
+enum Entered {
+    /// A directory that was not watched before, and is not walked yet.
+    New(i32, OwnedFd),
+    /// One that was watched already; it is in its place now.
+    Known,
+    /// Nothing that can be watched, or another mount.
+    Not,
+}
+
 /// Who an open directory is, and the mount through which it was opened.
 pub(super) fn identify(dir: BorrowedFd<'_>) -> Result<(Identity, Option<u64>), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
@@ -43,11 +53,19 @@ impl Tree {
         Ok(wd)
     }
 
-    /// Watches the directory of one name below a watched directory, with all that is in it. A name that is no
-    /// directory, or is none any more, is passed over.
+    /// Looks which directory has a name in a watched directory, and watches it with all that is in it unless it is
+    /// watched already. What had the name before has lost it.
     pub(super) fn walk_child(&mut self, parent: i32, name: &[u8]) -> Result<(), Astray> {
         let dir = self.reopen(parent)?;
-        self.enter(parent, name, dir.as_fd()).into_iter().for_each(|(wd, dir)| self.walk(wd, dir));
+        let before = self.children.get(&(parent, Box::from(name))).copied();
+        match self.enter(parent, name, dir.as_fd()) {
+            Entered::New(wd, dir) => self.walk(wd, dir),
+            Entered::Known => {}
+            Entered::Not => {
+                self.children.remove(&(parent, Box::from(name)));
+                self.nameless.0.extend(before);
+            }
+        }
         Ok(())
     }
 
@@ -79,7 +97,7 @@ impl Tree {
                 continue;
             };
             let wd = frame.wd;
-            if let Some((child, dir)) = self.enter(wd, &name, dir.as_fd()) {
+            if let Entered::New(child, dir) = self.enter(wd, &name, dir.as_fd()) {
                 if let Some(high) = frames.len().checked_sub(OPEN).and_then(|high| frames.get_mut(high)) {
                     high.dir = None;
                 }
@@ -89,61 +107,56 @@ impl Tree {
         }
     }
 
-    /// Watches one subdirectory. `None` when there is nothing to walk: no directory, another mount, or watched already.
-    fn enter(&mut self, parent: i32, name: &[u8], dir: BorrowedFd<'_>) -> Option<(i32, OwnedFd)> {
+    /// Watches one subdirectory.
+    fn enter(&mut self, parent: i32, name: &[u8], dir: BorrowedFd<'_>) -> Entered {
         let child = match open_dir(dir, name) {
             Ok(child) => child,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return None,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Entered::Not,
             Err(_) => {
                 self.misses.unreadable += 1;
-                return None;
+                return Entered::Not;
             }
         };
-        let (identity, mount) = identify(child.as_fd()).ok()?;
+        let Ok((identity, mount)) = identify(child.as_fd()) else { return Entered::Not };
         if mount != self.mount {
-            return None;
+            return Entered::Not;
         }
-        self.watch(parent, name, child.as_fd(), identity).map(|wd| (wd, child))
-    }
-
-    /// The watch of a directory that has none yet; where it has one, its place in the tree is put right.
-    fn watch(&mut self, parent: i32, name: &[u8], dir: BorrowedFd<'_>, identity: Identity) -> Option<i32> {
-        let wd = match self.instance.add(dir, ALL) {
-            Ok(wd) => wd,
+        match self.instance.add(child.as_fd(), ALL) {
+            Ok(wd) if self.place(wd, parent, name, identity) => Entered::New(wd, child),
+            Ok(_) => Entered::Known,
             Err(Errno::NOSPC) => {
                 self.misses.limit = true;
-                return None;
+                Entered::Not
             }
             Err(_) => {
                 self.misses.unreadable += 1;
-                return None;
+                Entered::Not
             }
-        };
-        let key = (parent, Box::from(name));
-        let known = match self.nodes.get_mut(&wd) {
-            Some(node) if node.parent.is_none() => return None,
-            Some(node) => {
-                let before = node.parent.map(|parent| (parent, node.name.clone()));
-                node.parent = Some(parent);
-                node.name = name.into();
-                if let Some(before) =
-                    before.filter(|before| *before != key && self.children.get(before) == Some(&wd))
-                {
-                    self.children.remove(&before);
-                }
-                true
-            }
-            None => {
-                self.nodes.insert(wd, Node { parent: Some(parent), name: name.into(), identity });
-                false
-            }
-        };
-        if let Some(replaced) = self.children.insert(key, wd)
-            && replaced != wd
-        {
-            self.drop_subtree(replaced, false);
         }
-        (!known).then_some(wd)
+    }
+
+    /// Puts a watched directory where it is in the tree. True when it was not known before.
+    fn place(&mut self, wd: i32, parent: i32, name: &[u8], identity: Identity) -> bool {
+        let key = (parent, Box::from(name));
+        let node = Node { parent: Some(parent), name: name.into(), identity };
+        let before = match self.nodes.insert(wd, node) {
+            // The top stays the top, wherever it seems to be.
+            Some(top @ Node { parent: None, .. }) => {
+                self.nodes.insert(wd, top);
+                return false;
+            }
+            before => before,
+        };
+        if let Some(Node { parent: Some(parent), name, .. }) = &before {
+            let old = (*parent, name.clone());
+            if old != key && self.children.get(&old) == Some(&wd) {
+                self.children.remove(&old);
+            }
+        }
+        if let Some(other) = self.children.insert(key, wd).filter(|other| *other != wd) {
+            self.nameless.0.push(other);
+        }
+        before.is_none()
     }
 
     fn frame(&mut self, wd: i32, dir: OwnedFd) -> Frame {

@@ -8,7 +8,7 @@ use super::selftest::Verdict;
 use super::{Hint, Process, What};
 use crate::fanotify::{
     Buffer, Event, FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_FS_ERROR, FAN_MODIFY,
-    FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Renaming, ResolveError, Resolver,
+    FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Located, Renaming, ResolveError, Resolver,
 };
 use crate::mounts::Mount;
 use std::collections::{HashMap, HashSet};
@@ -53,6 +53,8 @@ struct Memory {
     /// Objects that have or had several names.
     linked: HashMap<Box<[u8]>, (u64, DeviceNumber)>,
     linked_full: bool,
+    /// All records were seen since the queue was last empty: no half of a pair of records is missing.
+    complete: bool,
 }
 
 /// How a directory is seen, or, where its own path is too long for the kernel to tell, one above it.
@@ -75,10 +77,8 @@ struct Spot {
 struct Batch<'a> {
     roots: &'a [Root],
     ignored: &'a [RawPath],
-    /// Opened at the first handle that is not remembered, and closed with the batch, so as to hold no mount busy.
-    resolver: Option<Resolver>,
-    /// Whether that has been tried.
-    opened: bool,
+    /// One for each mount, opened when first needed, and closed with the batch so as to hold no mount busy.
+    resolvers: Option<Vec<Resolver>>,
     out: &'a mut Vec<Hint>,
     lost: Option<&'static str>,
 }
@@ -110,7 +110,7 @@ impl Filesystem {
     /// Turns what is queued into hints, without waiting.
     pub fn read(&mut self, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut batch = Batch { roots, ignored, resolver: None, opened: false, out, lost: None };
+        let mut batch = Batch { roots, ignored, resolvers: None, out, lost: None };
         for _ in 0..BUFFERS {
             match self.group.read(&mut buffer) {
                 Ok(Some(events)) => {
@@ -121,7 +121,10 @@ impl Filesystem {
                         }
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    self.memory.complete = true;
+                    break;
+                }
                 Err(_) => {
                     batch.lost = Some("the kernel's event queue cannot be read");
                     self.broken = true;
@@ -236,6 +239,9 @@ impl Filesystem {
             batch.out.push(spot.hint(deep, what, process.clone()));
         }
         if let Some(target) = event.target.filter(|_| !event.is_dir()) {
+            if outside && event.mask & FAN_CREATE != 0 && self.is_single_when_created(&target) {
+                return Ok(());
+            }
             // A file made without a name (O_TMPFILE) goes on being reported by a made-up one when it has got its own.
             let made_up = name.starts_with(b"#");
             let touched = event.mask & (FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB) != 0;
@@ -244,6 +250,22 @@ impl Filesystem {
             }
         }
         Ok(())
+    }
+
+    /// Whether an object whose name has just been made has no other. A second name is announced by a record without a
+    /// name before the one of its making (`fsnotify_link` in the kernel), so an object that is not known to have had
+    /// several is new, unless records were lost of late.
+    fn is_single_when_created(&mut self, target: &Handle<'_>) -> bool {
+        let memory = &mut self.memory;
+        if !memory.complete || memory.linked_full || !self.group.reports().targets {
+            return false;
+        }
+        let key = key(target);
+        if memory.linked.contains_key(&key) {
+            return false;
+        }
+        memory.remember_single(key);
+        true
     }
 
     /// A record about an object without a name: the number of its names has changed.
@@ -292,10 +314,7 @@ impl Filesystem {
         if links > 1 {
             self.memory.remember_linked(key, inode, device);
         } else if !made_up {
-            if self.memory.single.len() >= REMEMBERED {
-                self.memory.single.clear();
-            }
-            self.memory.single.insert(key);
+            self.memory.remember_single(key);
         }
         if links > 1 || (links == 1 && (made_up || self.memory.linked_full)) {
             batch.out.push(Hint::Object { inode, device, process });
@@ -309,7 +328,7 @@ impl Filesystem {
         target: &Handle<'_>,
         batch: &mut Batch<'_>,
     ) -> Result<Option<(u64, DeviceNumber, u64)>, Unresolved> {
-        let object = match batch.resolver(&self.mounts)?.object(target) {
+        let object = match batch.resolvers(&self.mounts).first().ok_or(Unresolved)?.object(target) {
             Ok(object) => object,
             Err(ResolveError::Gone) => return Ok(None),
             Err(_) => return Err(Unresolved),
@@ -346,12 +365,20 @@ impl Filesystem {
         if let Some(view) = self.memory.dirs.get(&key) {
             return Ok(view.clone());
         }
-        let resolver = batch.resolver(&self.mounts)?;
-        let located = match resolver.object(dir).and_then(|dir| resolver.locate(dir.as_fd())) {
+        let located = match locate(dir, batch.resolvers(&self.mounts)) {
             Ok(located) => located,
             Err(ResolveError::Gone) => return Ok(None),
             Err(_) => return Err(Unresolved),
         };
+        let view = located.and_then(|located| self.seen(&located, batch)).map(Arc::new);
+        if self.memory.dirs.len() >= REMEMBERED {
+            self.memory.dirs.clear();
+        }
+        self.memory.dirs.insert(key, view.clone());
+        Ok(view)
+    }
+
+    fn seen(&self, located: &Located, batch: &Batch<'_>) -> Option<View> {
         let mut sight = Sight::default();
         for real in self.mounts.iter().filter_map(|mount| mount.shows(&located.inner)) {
             places::see(batch.roots, batch.ignored, &real, &mut sight);
@@ -362,16 +389,32 @@ impl Filesystem {
                 places::see_point(batch.roots, mount.root.name(), &mount.point, &mut sight);
             }
         }
-        let view = (!sight.is_nothing()).then(|| Arc::new(View { sight, exact: located.exact }));
-        if self.memory.dirs.len() >= REMEMBERED {
-            self.memory.dirs.clear();
-        }
-        self.memory.dirs.insert(key, view.clone());
-        Ok(view)
+        (!sight.is_nothing()).then_some(View { sight, exact: located.exact })
     }
 }
 
+/// Where a directory lies, by the first mount that shows it; `None` when none does.
+fn locate(dir: &Handle<'_>, resolvers: &[Resolver]) -> Result<Option<Located>, ResolveError> {
+    if resolvers.is_empty() {
+        return Err(ResolveError::Unmounted);
+    }
+    for resolver in resolvers {
+        let located = resolver.locate(resolver.object(dir)?.as_fd())?;
+        if located.is_some() {
+            return Ok(located);
+        }
+    }
+    Ok(None)
+}
+
 impl Memory {
+    fn remember_single(&mut self, key: Box<[u8]>) {
+        if self.single.len() >= REMEMBERED {
+            self.single.clear();
+        }
+        self.single.insert(key);
+    }
+
     fn remember_linked(&mut self, key: Box<[u8]>, inode: u64, device: DeviceNumber) {
         if self.linked.len() < LINKED {
             self.linked.insert(key, (inode, device));
@@ -388,12 +431,18 @@ impl Spot {
 }
 
 impl Batch<'_> {
-    fn resolver(&mut self, mounts: &[Mount]) -> Result<&Resolver, Unresolved> {
-        if !self.opened {
-            self.opened = true;
-            self.resolver = mounts.iter().find_map(|mount| Resolver::new(mount).ok());
-        }
-        self.resolver.as_ref().ok_or(Unresolved)
+    fn resolvers(&mut self, mounts: &[Mount]) -> &[Resolver] {
+        self.resolvers.get_or_insert_with(|| {
+            let mut resolvers: Vec<Resolver> = Vec::new();
+            for mount in mounts {
+                let known = |resolver: &Resolver| mount.root.below(resolver.root()).is_some();
+                // What one mount shows need not be looked for in another that shows a part of it.
+                if !resolvers.iter().any(known) {
+                    resolvers.extend(Resolver::new(mount));
+                }
+            }
+            resolvers
+        })
     }
 }
 

@@ -17,6 +17,9 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use waxseal_model::{DeviceNumber, RawPath};
 
+/// How many parts of a filesystem are looked through for each directory, and held open for it, at most.
+const PARTS: usize = 64;
+
 /// Everything that watches.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -207,6 +210,9 @@ impl Builder<'_> {
         filesystem.forget();
         filesystem.keep_pidfds = self.options.pidfds;
         filesystem.mounts = relevant(self.table, device, self.roots);
+        if parts(&filesystem.mounts) > PARTS {
+            return Err(format!("more than {PARTS} parts of the filesystem are mounted apart"));
+        }
         let resolver = filesystem.mounts.iter().find_map(|mount| Resolver::new(mount).ok());
         let resolver = resolver.ok_or("none of its mounts can be opened")?;
         resolver.round_trip(object.as_fd()).map_err(|error| error.to_string())?;
@@ -278,7 +284,8 @@ fn unwatched(nature: Nature, area: &Area<'_>) -> String {
     }
 }
 
-/// The mounts of a filesystem through which some root, or a way to one, is seen. One that shows all of it comes first.
+/// The mounts of a filesystem through which some root, or a way to one, is seen. Those that show
+/// the most of it come first.
 fn relevant(table: &[Mount], device: DeviceNumber, roots: &[Root]) -> Vec<Mount> {
     let matters = |mount: &&Mount| {
         mount.device == device
@@ -289,6 +296,14 @@ fn relevant(table: &[Mount], device: DeviceNumber, roots: &[Root]) -> Vec<Mount>
             })
     };
     let mut mounts: Vec<Mount> = table.iter().filter(matters).cloned().collect();
-    mounts.sort_by_key(|mount| mount.root.as_bytes() != b"/");
+    mounts.sort_by_key(|mount| mount.root.as_bytes().len());
     mounts
+}
+
+/// How many of these mounts show something that none before shows.
+fn parts(mounts: &[Mount]) -> usize {
+    let is_new = |(index, mount): &(usize, &Mount)| {
+        !mounts.iter().take(*index).any(|before| mount.root.below(&before.root).is_some())
+    };
+    mounts.iter().enumerate().filter(is_new).count()
 }

@@ -44,11 +44,12 @@ fn processes_can_be_had() {
         ears.sync(&root);
         for hint in &ears.heard {
             if let Hint::Name { process: Some(process), .. } = hint {
-                assert_eq!(process.pid, std::process::id() as i32);
-                count += usize::from(process.pidfd.is_some());
+                // A program that another test starts may be the last to close a file of ours.
+                let ours = process.pid == std::process::id() as i32;
+                count += usize::from(ours && process.pidfd.is_some());
             }
         }
-        assert!(count > 0);
+        assert!(count >= 2000, "{count}");
         ears.forget();
         // Other tests start processes, and hold descriptors of those.
         let ours = format!("Pid:\t{}\n", std::process::id());

@@ -9,6 +9,7 @@
 )]
 
 mod fixture;
+mod groups;
 mod limits;
 mod mounts;
 mod names;

@@ -1,6 +1,6 @@
 //! Mounts: over roots, below them, several of one filesystem, parts of one.
 
-use crate::fixture::{Ears, Kind, on_each, path, run};
+use crate::fixture::{Ears, Kind, on_each, path, run, unmount};
 use std::fs;
 use std::path::Path;
 use waxseal_os::watcher::{Backend, Hint, Options, WatchRoot, Watcher};
@@ -26,7 +26,7 @@ fn something_is_mounted_below_and_over_the_root() {
             fs::create_dir(at.join("new")).unwrap();
             fs::write(at.join("new/f"), "1").unwrap();
             ears.hear_name(&at.join("new/f"));
-            run("umount", &[text(at)]).unwrap();
+            unmount(at);
             ears.hear(
                 "the end of the mount",
                 |hint| matches!(hint, Hint::MountChanged { at } if *at == here),
@@ -54,7 +54,7 @@ fn media_that_come_back_are_watched_again() {
         for _ in 0..2 {
             fs::write(root.join("f"), "1").unwrap();
             ears.hear_name(&root.join("f"));
-            run("umount", &[text(&place.at)]).unwrap();
+            unmount(&place.at);
             let here = path(&root);
             ears.hear("the unmount", |hint| matches!(hint, Hint::MountChanged { at } if *at == here));
             ears.forget();
@@ -158,4 +158,32 @@ fn made_up_filesystems_are_left_to_scans() {
     assert_eq!(coverage.len(), 1);
     assert_eq!(coverage[0].backend, Backend::Polling);
     assert!(coverage[0].blind.iter().any(|text| text.contains("proc")), "{coverage:?}");
+}
+
+#[test]
+fn two_subvolumes_mounted_apart() {
+    on_each(&[Kind::Btrfs], |place| {
+        let held = tempfile::tempdir().unwrap();
+        let (top, other) = (held.path().join("top"), held.path().join("other"));
+        fs::create_dir(&top).unwrap();
+        fs::create_dir(&other).unwrap();
+        let source =
+            std::process::Command::new("findmnt").args(["-n", "-o", "SOURCE", text(&place.at)]).output();
+        let source = String::from_utf8(source.unwrap().stdout).unwrap();
+        let device = source.trim().split('[').next().unwrap();
+        mount(&["-o", "subvolid=5", device, text(&top)]);
+        run("btrfs", &["-q", "subvolume", "create", text(&top.join("sv2"))]).unwrap();
+        mount(&["-o", "subvol=sv2", device, text(&other)]);
+        unmount(&top);
+        let root = place.dir("t");
+        let mut ears = place.watch(&[&root, &other]);
+        for dir in [&root, &other] {
+            fs::create_dir(dir.join("d")).unwrap();
+            fs::write(dir.join("d/f"), "1").unwrap();
+            ears.hear_name(&dir.join("d/f"));
+        }
+        drop(ears);
+        unmount(&other);
+        held.close().unwrap();
+    });
 }
