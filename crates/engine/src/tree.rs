@@ -106,7 +106,8 @@ impl<'s> Tree<'s> {
         Ok(())
     }
 
-    /// Calls `each` with everything below a sealed directory, parents first. Memory grows with the depth and
+    /// Calls `each` with everything below a sealed directory, a directory after the other, each with its entries by
+    /// name, parents first. Memory grows with the depth and
     /// width of one path, not with the number of entries.
     ///
     /// # Errors
@@ -120,11 +121,16 @@ impl<'s> Tree<'s> {
         let mut directories = vec![(path.clone(), *child)];
         while let Some((directory, hash)) = directories.pop() {
             let record = self.record(&hash)?;
+            let first_inner = directories.len();
             for entry in Reader::new(&record)? {
                 let entry = entry?;
                 let path = directory.join(entry.name);
                 each(&path, &entry)?;
                 directories.extend(entry.child.map(|child| (path, child)));
+            }
+            // The last one is taken first: so they are visited in the order of their names.
+            if let Some(inner) = directories.get_mut(first_inner..) {
+                inner.reverse();
             }
         }
         Ok(())

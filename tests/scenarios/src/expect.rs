@@ -2,6 +2,7 @@
 
 use crate::report::Change;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -120,20 +121,22 @@ impl Expect {
 
 /// What is wrong with the changes, if anything: each expected one must be there once, and no other.
 pub fn mismatch(tree: &Path, expected: &[Expect], changes: &[Change]) -> Option<String> {
-    let mut rest: Vec<&Change> = changes.iter().collect();
+    let mut rest: HashMap<Vec<u8>, Vec<&Change>> = HashMap::new();
+    for change in changes {
+        rest.entry(change.path()).or_default().push(change);
+    }
     for expect in expected {
         let mut path = tree.to_owned();
         if !expect.path.is_empty() {
             path.push(OsStr::from_bytes(&expect.path));
         }
-        let place = rest.iter().position(|change| change.path() == path.as_os_str().as_bytes());
-        let Some(place) = place else {
+        let Some(change) = rest.get_mut(path.as_os_str().as_bytes()).and_then(Vec::pop) else {
             return Some(format!("no change at {}", path.display()));
         };
-        let change = rest.swap_remove(place);
         if let Some(wrong) = expect.mismatch(change) {
             return Some(format!("the change at {} {wrong}: {}", path.display(), change.0));
         }
     }
-    rest.first().map(|change| format!("{} changes too many: {}", rest.len(), change.0))
+    let mut rest = rest.values().flatten();
+    rest.next().map(|change| format!("{} changes too many: {}", rest.count() + 1, change.0))
 }

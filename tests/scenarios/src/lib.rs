@@ -11,6 +11,7 @@ mod binary;
 mod expect;
 pub mod files;
 mod machine;
+mod mischief;
 mod mounts;
 mod report;
 mod schema;
@@ -21,7 +22,8 @@ mod watching;
 
 pub use expect::{Expect, mismatch};
 pub use machine::{Machine, Output, Running, toml_string, watch};
-pub use mounts::{Fs, Mounted, for_each_filesystem};
+pub use mischief::meanwhile;
+pub use mounts::{Fs, Mounted, fill, for_each_filesystem};
 pub use report::{Change, Report};
 pub use schema::Schemas;
 pub use skip::{is_root, skip};

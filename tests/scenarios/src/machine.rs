@@ -3,7 +3,8 @@
 use crate::report::Report;
 use crate::schema::Schemas;
 use crate::watching::Watching;
-use crate::{binary, files};
+use crate::{binary, files, tools};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
@@ -115,7 +116,9 @@ impl Machine {
             }
             // The user may not be able to reach the build directory.
             let program = self.home.path().join("program");
-            fs::copy(binary::waxseal(), &program).expect("a copy of the program");
+            // Not written by this process: a child of another test would hold it open for writing, and a file that
+            // is open for writing cannot be run.
+            tools::run("cp", [binary::waxseal(), &program]);
             self.user = Some(NOBODY);
         }
         self
@@ -164,10 +167,16 @@ impl Machine {
 
     /// The program with this machine's options, to be run as `user` says.
     fn command(&self, state: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Command {
-        let copy = self.home.path().join("program");
-        let mut command = Command::new(if self.user.is_some() { &copy } else { binary::waxseal() });
+        let mut command = self.bare_command();
         command.arg("--config").arg(self.config_file()).arg("--state-dir").arg(state);
         command.args(arguments.into_iter().map(Into::into));
+        command
+    }
+
+    /// The program without any options, away from the real machine's settings.
+    fn bare_command(&self) -> Command {
+        let copy = self.home.path().join("program");
+        let mut command = Command::new(if self.user.is_some() { &copy } else { binary::waxseal() });
         for variable in ["WAXSEAL_CONFIG", "WAXSEAL_STATE_DIR", "WAXSEAL_LOG", "NO_COLOR", "FORCE_COLOR"] {
             command.env_remove(variable);
         }
@@ -191,6 +200,13 @@ impl Machine {
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Output {
         self.start_in(state, arguments).finish(HANGS_AFTER)
+    }
+
+    /// Runs a command to its end with nothing but these arguments: the test says where config and state are.
+    pub fn waxseal_bare(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Output {
+        let mut command = self.bare_command();
+        command.args(arguments.into_iter().map(Into::into));
+        Running::start(command).finish(HANGS_AFTER)
     }
 
     /// Begins a command, to be ended or waited for by the test.
@@ -231,10 +247,21 @@ impl Machine {
         Watching::start(self.command(&self.state_dir(), ["--json", "watch"]))
     }
 
-    /// The monitor, with the state somewhere else.
+    /// The monitor, running and ready, with the state somewhere else.
     #[track_caller]
     pub fn watch_in(&self, state: &Path) -> Watching {
         Watching::start(self.command(state, ["--json", "watch"]))
+    }
+
+    /// The monitor, running and ready, as root without the right to mark whole filesystems: it has to take inotify.
+    #[track_caller]
+    pub fn watch_without_marks(&self) -> Watching {
+        let inner = self.command(&self.state_dir(), ["--json", "watch"]);
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        Watching::start(command)
     }
 
     /// The monitor, started on these paths.
@@ -293,6 +320,13 @@ impl Running {
         }
         let stdout = rest.unwrap_or_else(|_| self.stdout.recv().unwrap_or_default());
         self.collect(stdout)
+    }
+
+    /// Ends it as the service manager would, and waits until it has ended.
+    pub fn end(self, limit: Duration) -> Output {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("kill");
+        self.finish(limit)
     }
 
     /// Waits for its end; one that does not come fails the test.

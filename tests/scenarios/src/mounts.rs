@@ -150,6 +150,14 @@ fn create_dir(path: &Path) -> Result<(), String> {
     fs::create_dir(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Writes until there is no room left.
+pub fn fill(path: &Path) {
+    use std::io::Write;
+    let mut file = fs::File::create(path).expect("a file to fill up with");
+    let block = vec![0; 4096];
+    while file.write_all(&block).is_ok() {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

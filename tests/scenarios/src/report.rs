@@ -64,7 +64,7 @@ impl Report {
     /// Reads the lines and holds them against the contract: the summary comes last, its counts are those of the
     /// lines, and outcome and exit code agree.
     #[track_caller]
-    pub(crate) fn new(output: Output, quick: bool) -> Self {
+    pub fn new(output: Output, quick: bool) -> Self {
         let mut lines = output.lines();
         let summary = lines.pop().unwrap_or_else(|| panic!("check printed nothing on stdout: {output:?}"));
         assert_eq!(summary["type"], "summary", "{output:?}");

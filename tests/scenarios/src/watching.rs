@@ -4,6 +4,7 @@ use crate::machine::parse_line;
 use crate::report::Change;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -22,6 +23,8 @@ pub struct Watching {
     /// The line of type `ready`.
     pub ready: Value,
     seen: Vec<Value>,
+    /// The last line of each open change, by id.
+    open: BTreeMap<String, Value>,
 }
 
 impl Watching {
@@ -45,7 +48,8 @@ impl Watching {
             let _ = errors.read_to_end(&mut bytes);
             let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         });
-        let mut watching = Self { child, lines, stderr, ready: Value::Null, seen: Vec::new() };
+        let mut watching =
+            Self { child, lines, stderr, ready: Value::Null, seen: Vec::new(), open: BTreeMap::new() };
         watching.ready = watching.next_matching(|line| line["type"] == "ready");
         watching
     }
@@ -77,7 +81,12 @@ impl Watching {
     #[track_caller]
     pub fn wait_for_changes(&mut self, judge: impl Fn(&[Change]) -> Option<String>) {
         let deadline = Instant::now() + PATIENCE;
-        while let Some(wrong) = judge(&self.open_changes()) {
+        loop {
+            // Judging is not free, so all that has been printed is taken note of before.
+            while let Ok(line) = self.lines.try_recv() {
+                self.note(line);
+            }
+            let Some(wrong) = judge(&self.open_changes()) else { return };
             if self.next_line(deadline).is_none() {
                 self.give_up(&wrong);
             }
@@ -86,21 +95,7 @@ impl Watching {
 
     /// The changes that are open by the lines so far: the last line of each id, without the resolved ones.
     pub fn open_changes(&self) -> Vec<Change> {
-        let mut open: Vec<Change> = Vec::new();
-        for line in &self.seen {
-            match line["type"].as_str() {
-                Some("change") => {
-                    let change = Change(line.clone());
-                    match open.iter_mut().find(|other| other.id() == change.id()) {
-                        Some(other) => *other = change,
-                        None => open.push(change),
-                    }
-                }
-                Some("resolved") => open.retain(|change| change.0["id"] != line["id"]),
-                _ => {}
-            }
-        }
-        open
+        self.open.values().cloned().map(Change).collect()
     }
 
     /// Ends the monitor as the service manager would; it must end well.
@@ -119,6 +114,12 @@ impl Watching {
         }
     }
 
+    /// Ends the monitor as a power cut would: nothing that it had not done by now will be done.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
     /// Sends a signal to the monitor.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
@@ -127,16 +128,32 @@ impl Watching {
 
     fn next_line(&mut self, deadline: Instant) -> Option<Value> {
         let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
-        self.seen.push(line.clone());
+        self.note(line.clone());
         Some(line)
+    }
+
+    fn note(&mut self, line: Value) {
+        if let Some(id) = line["id"].as_str() {
+            match line["type"].as_str() {
+                Some("change") => drop(self.open.insert(id.to_owned(), line.clone())),
+                Some("resolved") => drop(self.open.remove(id)),
+                _ => {}
+            }
+        }
+        self.seen.push(line);
     }
 
     #[track_caller]
     fn give_up(&mut self, what: &str) -> ! {
         let _ = self.child.kill();
         let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
-        let seen: Vec<String> = self.seen.iter().map(Value::to_string).collect();
-        panic!("{what}\nthe monitor printed:\n{}\nand on stderr:\n{stderr}", seen.join("\n"));
+        let first = self.seen.len().saturating_sub(40);
+        let seen: Vec<String> = self.seen.iter().skip(first).map(Value::to_string).collect();
+        panic!(
+            "{what}\nthe monitor printed {} lines, the last of them:\n{}\nand on stderr:\n{stderr}",
+            self.seen.len(),
+            seen.join("\n")
+        );
     }
 }
 

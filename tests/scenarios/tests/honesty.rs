@@ -6,12 +6,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Fs, Machine, Mounted, for_each_filesystem, is_root, skip, tools};
+use waxseal_scenarios::{Fs, Machine, Mounted, fill, for_each_filesystem, is_root, meanwhile, skip, tools};
 
 #[test]
 fn s52_what_cannot_be_read_is_counted() {
@@ -56,28 +53,6 @@ fn s53_what_could_be_read_when_it_was_sealed_and_cannot_now() {
         report.output
     );
     chmod(machine.at("closed"), 0o755);
-}
-
-/// Runs a piece of mischief over and over on a thread of its own while something else is done.
-fn meanwhile<T>(mischief: impl Fn(u64) + Send + 'static, work: impl FnOnce() -> T) -> T {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let (started, first) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let mut round = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            mischief(round);
-            if round == 0 {
-                let _ = started.send(());
-            }
-            round += 1;
-        }
-    });
-    first.recv().expect("the mischief began");
-    let result = work();
-    stop.store(true, Ordering::Relaxed);
-    thread.join().expect("the mischief went well");
-    result
 }
 
 #[test]
@@ -246,10 +221,11 @@ fn machine_with_little_room(size: &str) -> Option<(Machine, Mounted)> {
 
 #[test]
 fn s61_no_room_for_the_baseline() {
-    let Some((machine, mounted)) = machine_with_little_room("1m") else { return };
-    for number in 0..20_000 {
-        fs::create_dir_all(machine.at(&(number / 10).to_string())).unwrap();
-        fs::File::create(machine.at(&format!("{}/{number}", number / 10))).unwrap();
+    let Some((machine, mounted)) = machine_with_little_room("400k") else { return };
+    for number in 0..5000 {
+        let directory = machine.at(&(number / 100).to_string());
+        fs::create_dir_all(&directory).unwrap();
+        fs::File::create(directory.join(format!("{}{number}", "a-long-name".repeat(10)))).unwrap();
     }
     machine.watch_tree("keep = { content = false }");
     let state = mounted.root().join("state");
@@ -283,14 +259,6 @@ fn s61_no_room_later_leaves_the_baseline_as_it_was() {
     let output = machine.waxseal_in(&state, ["--json", "check"]).expect_code(1);
     let summary = output.lines().pop().unwrap();
     assert_eq!(summary["modified"], 2000, "{summary}");
-}
-
-/// Writes until there is no room left.
-fn fill(path: &Path) {
-    use std::io::Write;
-    let mut file = fs::File::create(path).unwrap();
-    let block = vec![0; 4096];
-    while file.write_all(&block).is_ok() {}
 }
 
 #[test]

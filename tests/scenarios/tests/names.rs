@@ -244,38 +244,47 @@ fn s27_deeper_than_any_path() {
 #[test]
 fn s28_a_hundred_thousand_entries_in_one_directory() {
     const ENTRIES: usize = 100_000;
-    let machine = Machine::new();
-    let directory = machine.at("many");
-    fs::create_dir(&directory).unwrap();
-    for number in 0..ENTRIES {
-        fs::File::create(directory.join(format!("{number:06}"))).unwrap();
-    }
-    machine.watch_tree("");
-    machine.init();
-    fs::write(directory.join("077777"), "x").unwrap();
-    let report = machine.check().expect_changed();
-    assert!(report.summary["checked"].as_u64().unwrap() > ENTRIES as u64);
-    assert_eq!(report.changes.len(), 1, "{:#?}", report.changes);
-    assert!(report.change_at(directory.join("077777")).is_some());
+    // In memory, where making and removing them takes little time.
+    for_each_filesystem(&[Fs::Tmpfs], |root| {
+        let machine = Machine::with_tree(&root.join("tree"));
+        let directory = machine.at("many");
+        fs::create_dir_all(&directory).unwrap();
+        for number in 0..ENTRIES {
+            fs::File::create(directory.join(format!("{number:06}"))).unwrap();
+        }
+        machine.watch_tree("");
+        machine.init();
+        fs::write(directory.join("077777"), "x").unwrap();
+        for report in [machine.check(), machine.check_quick()] {
+            let report = report.expect_changed();
+            assert!(report.summary["checked"].as_u64().unwrap() > ENTRIES as u64);
+            assert_eq!(report.changes.len(), 1, "{:#?}", report.changes);
+            assert!(report.change_at(directory.join("077777")).is_some());
+        }
+    });
 }
 
 #[test]
 fn s28_ten_thousand_levels() {
     const LEVELS: usize = 10_000;
-    let machine = Machine::new();
-    let bottom = make_deep(machine.tree(), "d", LEVELS);
-    write_at(&bottom, "payload", b"old");
-    machine.watch_tree("");
-    machine.init();
-    write_at(&bottom, "payload", b"new!");
-    let report = machine.check().expect_changed();
-    let [change] = &report.changes[..] else { panic!("{} changes", report.changes.len()) };
-    assert!(change.path().ends_with(b"/d/payload"));
-    assert_eq!(change.path().len(), machine.tree().as_os_str().len() + 2 * LEVELS + "/payload".len());
+    for_each_filesystem(&[Fs::Tmpfs], |root| {
+        let machine = Machine::with_tree(&root.join("tree"));
+        fs::create_dir(machine.tree()).unwrap();
+        let bottom = make_deep(machine.tree(), "d", LEVELS);
+        write_at(&bottom, "payload", b"old");
+        machine.watch_tree("");
+        machine.init();
+        write_at(&bottom, "payload", b"new!");
+        let report = machine.check().expect_changed();
+        let [change] = &report.changes[..] else { panic!("{} changes", report.changes.len()) };
+        assert!(change.path().ends_with(b"/d/payload"));
+        assert_eq!(change.path().len(), machine.tree().as_os_str().len() + 2 * LEVELS + "/payload".len());
+    });
 }
 
 #[test]
 fn s29_a_sparse_file_has_the_digest_of_a_plain_read() {
+    const SIZE: u64 = 128 << 20;
     if !tools::has("sha256sum") {
         return;
     }
@@ -283,7 +292,7 @@ fn s29_a_sparse_file_has_the_digest_of_a_plain_read() {
         let tree = root.join("tree");
         fs::create_dir(&tree).unwrap();
         let sparse = tree.join("sparse");
-        write_sparse(&sparse, 1 << 30);
+        write_sparse(&sparse, SIZE);
         let machine = Machine::with_tree(&tree);
         machine.watch_tree("");
         machine.init();
@@ -292,7 +301,7 @@ fn s29_a_sparse_file_has_the_digest_of_a_plain_read() {
         let report = machine.check().expect_changed();
         let change = report.change_at(&sparse).unwrap();
         assert_eq!(change.0["after"]["sha256"], sha256(&sparse));
-        assert_eq!(change.0["after"]["size"], (1 << 30) + 1);
+        assert_eq!(change.0["after"]["size"], SIZE + 1);
     });
 }
 

@@ -3,9 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "tests make, change and remove their own files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Expect, Fs, Machine, Story, mismatch};
+use waxseal_scenarios::{
+    Change, Expect, Fs, Machine, Story, for_each_filesystem, is_root, mismatch, skip, tools, watch,
+};
 
 #[test]
 fn ready_says_by_what_and_how_much_is_watched() {
@@ -121,4 +126,306 @@ fn one_command_seals_and_watches() {
     assert_eq!(change["path"], machine.at("file").to_str().unwrap());
     watching.stop();
     machine.check().expect_changed();
+}
+
+#[test]
+fn what_is_moved_in_is_added_and_what_is_moved_out_is_removed() {
+    Story {
+        rule: "",
+        needs: &[],
+        root: false,
+        before: |place| {
+            write(place.at("out/deep/file"), "content that leaves");
+            write(place.at("out-file"), "another that leaves");
+            write(place.out("in/deep/file"), "content that comes");
+            write(place.out("in-file"), "another that comes");
+        },
+        then: |place| {
+            fs::rename(place.at("out"), place.out("was-out")).unwrap();
+            fs::rename(place.at("out-file"), place.out("was-out-file")).unwrap();
+            fs::rename(place.out("in"), place.at("in")).unwrap();
+            fs::rename(place.out("in-file"), place.at("in-file")).unwrap();
+        },
+        expect: |_| {
+            let gone = ["out", "out/deep", "out/deep/file", "out-file"].map(Expect::removed);
+            let come = ["in", "in/deep", "in/deep/file", "in-file"].map(Expect::added);
+            gone.into_iter().chain(come).collect()
+        },
+    }
+    .on_all();
+}
+
+/// What happens below a directory that has just come in is seen as well.
+#[test]
+fn a_directory_that_was_moved_in_is_watched() {
+    let machine = Machine::new();
+    write(machine.home().join("in/deep/file"), "x");
+    machine.watch_tree("");
+    machine.init();
+    for without_marks in [false, true] {
+        if without_marks && !(is_root() && tools::has("setpriv")) {
+            continue;
+        }
+        let mut watching = if without_marks { machine.watch_without_marks() } else { machine.watch() };
+        fs::rename(machine.home().join("in"), machine.at("in")).unwrap();
+        let added = ["in", "in/deep", "in/deep/file"].map(Expect::added);
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &added, changes));
+        append(machine.at("in/deep/file"), b"y");
+        write(machine.at("in/deep/new"), "unlike the others");
+        let mut expected = added.to_vec();
+        expected[2] = Expect::added("in/deep/file").after("size", 2);
+        expected.push(Expect::added("in/deep/new"));
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+        // Out again, and back to how it was sealed.
+        fs::remove_file(machine.at("in/deep/new")).unwrap();
+        fs::write(machine.at("in/deep/file"), "x").unwrap();
+        fs::rename(machine.at("in"), machine.home().join("in")).unwrap();
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &[], changes));
+        watching.stop();
+        machine.check().expect_intact();
+    }
+}
+
+#[test]
+fn a_watched_path_that_vanishes_and_comes_back() {
+    let machine = Machine::new();
+    write(machine.at("a/file"), "x");
+    set_mtime(machine.at("a/file"), 1_700_000_000, 0);
+    machine.configure(&watch("a", &[&machine.at("a")], ""));
+    machine.init();
+    for without_marks in [false, true] {
+        if without_marks && !(is_root() && tools::has("setpriv")) {
+            continue;
+        }
+        let mut watching = if without_marks { machine.watch_without_marks() } else { machine.watch() };
+        fs::rename(machine.at("a"), machine.at("elsewhere")).unwrap();
+        let gone = ["a", "a/file"].map(Expect::removed);
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &gone, changes));
+        fs::rename(machine.at("elsewhere"), machine.at("a")).unwrap();
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &[], changes));
+        // The one that came back is watched.
+        append(machine.at("a/file"), b"y");
+        let changed = [Expect::modified("a/file")];
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &changed, changes));
+        fs::write(machine.at("a/file"), "x").unwrap();
+        set_mtime(machine.at("a/file"), 1_700_000_000, 0);
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &[], changes));
+        watching.stop();
+    }
+}
+
+#[test]
+fn a_watched_path_replaced_by_a_link_is_retyped_and_not_followed() {
+    let machine = Machine::new();
+    write(machine.at("a/file"), "x");
+    write(machine.at("copy/file"), "x");
+    machine.configure(&watch("a", &[&machine.at("a")], ""));
+    machine.init();
+    let mut watching = machine.watch();
+    fs::rename(machine.at("a"), machine.at("away")).unwrap();
+    std::os::unix::fs::symlink(machine.at("copy"), machine.at("a")).unwrap();
+    let expected = [Expect::retyped("a").after("type", "symlink"), Expect::removed("a/file")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    watching.stop();
+    let report = machine.check().expect_changed();
+    assert_eq!(mismatch(machine.tree(), &expected, &report.changes), None);
+}
+
+#[test]
+fn an_optional_path_that_appears_is_watched_from_then_on() {
+    let machine = Machine::new();
+    write(machine.at("there/file"), "x");
+    let there = watch("there", &[&machine.at("there")], "");
+    let later = watch("later", &[&machine.at("later/on")], "optional = true");
+    machine.configure(&format!("{there}{later}"));
+    machine.init();
+    let mut watching = machine.watch();
+    write(machine.at("later/on/file"), "x");
+    let expected = ["later/on", "later/on/file"].map(Expect::added);
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    append(machine.at("later/on/file"), b"y");
+    let expected = [Expect::added("later/on"), Expect::added("later/on/file").after("size", 2)];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    watching.stop();
+}
+
+#[test]
+fn s41_a_mount_over_a_watched_directory_is_told_at_once() {
+    let machine = Machine::new();
+    for number in 0..50 {
+        write(machine.at(&format!("sub/{number}")), "x");
+    }
+    machine.watch_tree("");
+    machine.init();
+    let mut watching = machine.watch();
+    let over = machine.at("sub");
+    if let Err(why) = tools::try_run("mount", ["-t", "tmpfs", "tmpfs", over.to_str().unwrap()]) {
+        return skip(&why);
+    }
+    let over_text = over.to_str().unwrap();
+    let error = watching.next_matching(|line| line["type"] == "error" && line["path"] == over_text);
+    assert!(error["error"].as_str().unwrap().contains("mounted"), "{error}");
+    let changes = watching.open_changes().len();
+    tools::run("umount", [&over]);
+    append(machine.at("sub/7"), b"y");
+    let expected = [Expect::modified("sub/7")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    assert!(changes <= 1, "{changes} changes for one mount");
+    watching.stop();
+}
+
+#[test]
+fn s51_where_new_files_are_fine_the_monitor_holds_them_to_what_they_were() {
+    let machine = Machine::new();
+    write(machine.at("old"), "x");
+    machine.watch_tree("change = \"additions-allowed\"");
+    machine.init();
+    let mut watching = machine.watch();
+    write(machine.at("new"), "as first seen");
+    // The monitor has seen it when it has seen something later.
+    append(machine.at("old"), b"y");
+    let expected = [Expect::modified("old")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    fs::write(machine.at("new"), "tampered with").unwrap();
+    let expected = [Expect::modified("old"), Expect::modified("new")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    fs::remove_file(machine.at("new")).unwrap();
+    let expected = [Expect::modified("old"), Expect::removed("new")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    watching.stop();
+}
+
+#[test]
+fn s76_what_came_and_went_is_told_all_the_same() {
+    let machine = Machine::new();
+    write(machine.at("sentinel"), "x");
+    machine.watch_tree("");
+    machine.init();
+    let mut watching = machine.watch();
+    let brief: Vec<_> = (0..30).map(|number| machine.at(&format!("brief-{number}"))).collect();
+    for path in &brief {
+        write(path, "for a moment");
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(machine.at("sentinel")).unwrap();
+    let gone = [Expect::removed("sentinel")];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &gone, changes));
+    for path in &brief {
+        let told = watching.seen().iter().any(|line| line["path"] == path.to_str().unwrap());
+        assert!(told, "not a word of {}", path.display());
+    }
+    watching.stop();
+}
+
+/// A storm: whatever was merged or dropped on the way, in the end the record says what the disk says.
+#[test]
+fn s77_after_a_storm_the_record_is_what_a_check_finds() {
+    for_each_filesystem(&[Fs::Tmpfs], |root| {
+        let machine = Machine::with_tree(&root.join("tree"));
+        for number in 0..500 {
+            write(machine.at(&format!("{}/sealed-{number}", number % 10)), "old");
+        }
+        machine.watch_tree("");
+        machine.init();
+        let mut watching = machine.watch();
+        for round in 0..20_u32 {
+            for number in 0..500_u32 {
+                let directory = format!("{}", number % 10);
+                match (round + number) % 5 {
+                    0 => write(machine.at(&format!("{directory}/new-{number}")), round.to_string()),
+                    1 => {
+                        let before = number.saturating_sub(1);
+                        let _ = fs::remove_file(machine.at(&format!("{}/new-{before}", before % 10)));
+                    }
+                    2 => append(machine.at(&format!("{directory}/sealed-{number}")), b"x"),
+                    3 => write(machine.at(&format!("deep-{round}/{number}/file")), "x"),
+                    _ => drop(fs::remove_dir_all(machine.at(&format!("deep-{}", round / 2)))),
+                }
+            }
+        }
+        write(machine.at("sentinel"), "when this is told, so is everything before it");
+        let sentinel = machine.at("sentinel");
+        watching.next_matching(|line| line["type"] == "change" && line["path"] == sentinel.to_str().unwrap());
+        let told = by_path(&watching.open_changes());
+        watching.stop();
+        let report = machine.check().expect_changed();
+        let found = by_path(&report.changes);
+        let wrong: Vec<_> = found.iter().filter(|(path, change)| told.get(*path) != Some(change)).collect();
+        assert!(
+            wrong.is_empty(),
+            "{} of {} were told otherwise: {:#?}",
+            wrong.len(),
+            found.len(),
+            wrong.first()
+        );
+        assert_eq!(told.len(), found.len());
+    });
+}
+
+/// Kind, size and hash of each changed path.
+fn by_path(changes: &[Change]) -> BTreeMap<Vec<u8>, [Value; 3]> {
+    let of = |change: &Change| {
+        let after = &change.0["after"];
+        (change.path(), [change.0["change"].clone(), after["size"].clone(), after["sha256"].clone()])
+    };
+    changes.iter().map(of).collect()
+}
+
+#[test]
+fn s53_what_the_monitor_cannot_read_any_more_is_told() {
+    let machine = Machine::new();
+    write(machine.at("secret"), "x");
+    let machine = machine.as_ordinary_user();
+    machine.watch_tree("");
+    machine.init();
+    let mut watching = machine.watch();
+    chmod(machine.at("secret"), 0);
+    let secret = machine.at("secret");
+    watching.next_matching(|line| line["type"] == "error" && line["path"] == secret.to_str().unwrap());
+    let expected = [Expect::metadata("secret").fields(&["mode"])];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    watching.stop();
+}
+
+/// What people see on their terminal while names are made to steer it.
+#[test]
+fn s23_the_monitor_prints_no_name_raw() {
+    let machine = Machine::new();
+    write(machine.at("file"), "x");
+    machine.watch_tree("");
+    machine.init();
+    let running = machine.start(["watch"]);
+    while machine.waxseal(["status"]).text().contains("not running") {}
+    write(machine.at("\u{1b}[2J\u{202e}red\nmodified  shadow"), "x");
+    write(machine.at("last"), "y");
+    while !machine.waxseal(["changes"]).text().contains("last") {}
+    let output = running.end(Duration::from_secs(20));
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.text().contains("last"), "{output:?}");
+    for text in [output.text(), output.stderr.as_str()] {
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("modified  shadow")), "{text:?}");
+    }
+}
+
+#[test]
+fn excluded_files_are_quiet_also_for_the_monitor() {
+    Story {
+        rule: "exclude = [\"*.log\", \"/cache\"]",
+        needs: &[],
+        root: false,
+        before: |place| {
+            write(place.at("a.log"), "x");
+            write(place.at("cache/x"), "x");
+            write(place.at("kept"), "x");
+        },
+        then: |place| {
+            append(place.at("a.log"), b"y");
+            write(place.at("cache/deep/new"), "y");
+            write(place.at("deep/new.log"), "y");
+            append(place.at("kept"), b"y");
+        },
+        expect: |_| vec![Expect::modified("kept"), Expect::added("deep")],
+    }
+    .on(&[Fs::Ext4]);
 }

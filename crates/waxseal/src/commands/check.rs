@@ -54,6 +54,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         check::check(&scan, &request, &options, None, &mut |found| unrecorded.push(found))
     })?;
     troubles.extend(checked.troubles.iter().cloned());
+    troubles.extend(nothing_at(&request, &checked));
     if let Err(error) = &checked.recorded {
         troubles.push(Trouble { path: None, message: format!("the changes could not be recorded: {error}") });
     }
@@ -85,6 +86,18 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     result.write_summary(exit, &report, &scan)?;
     result.say_what_does_not_count();
     Ok(exit)
+}
+
+/// Places that were asked for, and where there was nothing to hold against anything: a slip of the pen is not intact.
+fn nothing_at(request: &Request, checked: &check::Report) -> Vec<Trouble> {
+    let asked = |path: &&RawPath| request.targets.iter().any(|target| target.path == **path);
+    let said = |path: &RawPath| checked.troubles.iter().any(|trouble| trouble.path.as_ref() == Some(path));
+    let nothing = checked.vanished.iter().filter(asked).filter(|path| !said(path));
+    nothing
+        .map(|path| {
+            Trouble::at(path.clone(), "nothing is there, and nothing was sealed there: correct the path")
+        })
+        .collect()
 }
 
 /// The contract's word for how a check ended.
