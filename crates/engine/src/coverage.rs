@@ -108,14 +108,25 @@ impl Coverage {
 
     /// The deepest root at or above a path, and its watch; exclusions are not asked.
     pub fn owner(&self, path: &RawPath) -> Option<Owner<'_>> {
-        let mut at = Some(path.clone());
-        while let Some(candidate) = at {
-            if let Some(root) = self.root_at(&candidate) {
+        // Not parent by parent: a path may have ten thousand of them. A root above the path sorts before it, and what
+        // sorts between the two begins like that root.
+        let bytes = path.as_bytes();
+        let mut limit = bytes;
+        loop {
+            let after = self.roots.partition_point(|root| root.path.as_bytes() <= limit);
+            let root = self.roots.get(after.checked_sub(1)?)?;
+            if path.below(&root.path).is_some() {
                 return Some(Owner { root, watch: self.watch(root) });
             }
-            at = candidate.parent();
+            let common = bytes.iter().zip(root.path.as_bytes()).take_while(|(a, b)| a == b).count();
+            limit = match bytes.get(common) {
+                Some(b'/') => bytes.get(..common)?,
+                _ => {
+                    let slash = bytes.get(..common)?.iter().rposition(|b| *b == b'/')?;
+                    bytes.get(..slash.max(1))?
+                }
+            };
         }
-        None
     }
 
     /// The watch of a root.
@@ -225,4 +236,51 @@ pub fn severity(
 ) -> Severity {
     let privileged = |state: Option<&FileState>| state.is_some_and(FileState::is_privileged);
     waxseal_policy::severity_of(watch, kind, fields, !privileged(before) && privileged(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RawPath {
+        RawPath::normalized(text.as_bytes()).unwrap()
+    }
+
+    /// The obvious way, parent by parent.
+    fn deepest_above(roots: &[RawPath], path: &RawPath) -> Option<RawPath> {
+        let above = roots.iter().filter(|root| path.below(root).is_some());
+        above.max_by_key(|root| root.as_bytes().len()).cloned()
+    }
+
+    #[test]
+    fn the_deepest_root_at_or_above_a_path_decides() {
+        let names = ["a", "a-b", "a.b", "ab", "b", "0"];
+        let mut paths = vec![path("/")];
+        for one in names {
+            paths.push(path(&format!("/{one}")));
+            for two in names {
+                paths.push(path(&format!("/{one}/{two}")));
+                paths.extend(names.map(|three| path(&format!("/{one}/{two}/{three}"))));
+            }
+        }
+        // A linear congruence picks the roots, so that every run sees the same thousand sets of them.
+        let mut seed = 1_u64;
+        for _ in 0..1000 {
+            let roots: Vec<RawPath> = (0..1 + seed % 7)
+                .map(|_| {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    paths[(seed >> 33) as usize % paths.len()].clone()
+                })
+                .collect();
+            let list =
+                roots.iter().map(|root| format!("\"{root}\"")).collect::<std::collections::BTreeSet<_>>();
+            let text = format!("[[watch]]\npaths = [{}]", list.into_iter().collect::<Vec<_>>().join(", "));
+            let coverage = Coverage::new(waxseal_policy::parse(&text, "test").unwrap(), Vec::new());
+            for path in &paths {
+                let found = coverage.owner(path).map(|owner| owner.root.path.clone());
+                assert_eq!(found, deepest_above(&roots, path), "{path} under {roots:?}");
+            }
+        }
+    }
 }
