@@ -76,7 +76,20 @@ impl Tree {
         let top = super::open_path(&self.path).map_err(|_| Astray)?;
         let dir = open_below(top, &names.join(&b'/')).map_err(|_| Astray)?;
         let (identity, _) = identify(dir.as_fd()).map_err(|_| Astray)?;
-        if identity == node.identity { Ok(dir) } else { Err(Astray) }
+        if identity != node.identity {
+            return Err(Astray);
+        }
+        // Inode numbers are used again at once by some filesystems; watch numbers are not.
+        match self.instance.add(dir.as_fd(), ALL) {
+            Ok(same) if same == wd => Ok(dir),
+            Ok(other) => {
+                if !self.nodes.contains_key(&other) {
+                    self.instance.remove(other);
+                }
+                Err(Astray)
+            }
+            Err(_) => Err(Astray),
+        }
     }
 
     fn walk(&mut self, wd: i32, dir: OwnedFd) {
