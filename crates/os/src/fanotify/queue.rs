@@ -74,9 +74,15 @@ fn write(limit: u32) -> bool {
 mod tests {
     use super::*;
 
+    /// The limit while nobody changes it.
+    fn usual() -> Option<u32> {
+        let _alone = lock();
+        read()
+    }
+
     #[test]
     fn puts_the_limit_back_even_on_panic() {
-        let Some(before) = read() else { return };
+        let Some(before) = usual() else { return };
         let (inside, held) = with_limit(before + 1, read);
         assert_eq!(inside, held);
         assert_eq!(read(), Some(before));
@@ -91,10 +97,7 @@ mod tests {
     #[test]
     fn many_processes_leave_the_limit_as_it_was() {
         // A descriptor of one's own has a lock of its own, so threads without the mutex stand for processes.
-        let before = {
-            let _alone = lock();
-            read()
-        };
+        let before = usual();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {
