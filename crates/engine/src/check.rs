@@ -608,7 +608,10 @@ impl Visitor for Checking<'_> {
                 continue;
             }
             if !plan.may_descend(watch, stat, &entry.name) {
-                self.below_is_covered(node, &entry.name, counterpart.as_ref().and_then(|s| s.child));
+                // What is no directory any more hides nothing: what was in it is reported as removed.
+                if stat.file_type == FileType::Dir {
+                    self.below_is_covered(node, &entry.name, counterpart.as_ref().and_then(|s| s.child));
+                }
                 continue;
             }
             let sealed_state = counterpart.as_ref().map(|s| &s.state);
