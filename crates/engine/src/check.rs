@@ -296,6 +296,15 @@ impl Checking<'_> {
         }
     }
 
+    /// A directory that was there when its parent was looked at and is not now: removed, if it was sealed.
+    fn vanished_while_scanned(&self, node: &Node<CheckDir>) {
+        let path = node.path();
+        if let Some(Sealed { state, child }) = self.sealed_at(&path) {
+            self.removed(path.clone(), state);
+            self.removed_below(&path, child);
+        }
+    }
+
     /// A sealed directory that is not walked any more hides what is in it from this check.
     fn below_is_covered(&self, node: &Node<CheckDir>, name: &[u8], child: Option<Digest>) {
         let Some(child) = child else { return };
@@ -640,6 +649,10 @@ impl Visitor for Checking<'_> {
             return None;
         }
         let plan = Plan::of(self.coverage, node, node.context.root);
+        if listing == Some(FileError::NotFound) && !node.is_roots() {
+            self.vanished_while_scanned(node);
+            return None;
+        }
         if let Some(error) = listing {
             self.trouble(node.path(), format!("the directory could not be listed: {error}"));
         }

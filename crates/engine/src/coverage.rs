@@ -19,7 +19,7 @@ pub struct Root {
 }
 
 /// The config applied to the names that exist now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Coverage {
     config: Config,
     /// Sorted by path.

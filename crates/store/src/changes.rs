@@ -311,6 +311,9 @@ impl Findings {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut set = None;
         {
+            // First what is over: whoever has been told of a new change has been told of all that was over by then.
+            let back = no_longer_found(&transaction, scope, looked_at)?;
+            resolve(&transaction, now, back, &mut outcomes)?;
             let mut query = transaction.prepare(&format!("SELECT {SHARED} FROM temp.found ORDER BY path"))?;
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
@@ -320,8 +323,6 @@ impl Findings {
                     outcomes.push(outcome);
                 }
             }
-            let back = no_longer_found(&transaction, scope, looked_at)?;
-            resolve(&transaction, now, back, &mut outcomes)?;
         }
         transaction.commit()?;
         self.clear()

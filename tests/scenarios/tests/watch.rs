@@ -358,7 +358,9 @@ fn s77_after_a_storm_the_record_is_what_a_check_finds() {
             found.len(),
             wrong.first()
         );
-        assert_eq!(told.len(), found.len());
+        let extra: Vec<_> = told.keys().filter(|path| !found.contains_key(*path)).collect();
+        let shown: Vec<_> = extra.iter().take(5).map(|path| String::from_utf8_lossy(path)).collect();
+        assert!(extra.is_empty(), "{} told and not so any more: {shown:#?}", extra.len());
     });
 }
 

@@ -330,6 +330,15 @@ impl Engine<'_> {
     ) -> Result<(), EngineError> {
         let few = targets.iter().filter(|target| target.deep).count() == 0 && !targets.is_empty();
         let Monitor { store, baseline, coverage, options, .. } = *self.monitor;
+        // What a glob matches may have come since the start: scans of everything look for it.
+        let mut fresh = None;
+        let coverage = if targets.is_empty() {
+            let fresh = fresh.insert(coverage.clone());
+            fresh.refresh();
+            &*fresh
+        } else {
+            coverage
+        };
         let request = Request { targets, quick, source, cause: cause.to_string() };
         let options = Options { threads: if few { Some(1) } else { options.threads }, ..options };
         let progress = Progress::default();
@@ -347,7 +356,7 @@ impl Engine<'_> {
             self.go_blind(error);
             return Ok(());
         }
-        self.tell_touched(&request, &report);
+        self.tell_touched(&request, &report, &outcomes);
         for trouble in report.troubles {
             (self.tell)(Event::Trouble(trouble));
         }
@@ -370,9 +379,14 @@ impl Engine<'_> {
     }
 
     /// Names that events spoke of and that are neither there nor sealed: they came and went.
-    fn tell_touched(&mut self, request: &Request, report: &check::Report) {
+    fn tell_touched(&mut self, request: &Request, report: &check::Report, outcomes: &[Outcome]) {
+        let resolved = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Resolved(change) => Some(&change.path),
+            _ => None,
+        });
+        let resolved: BTreeSet<&RawPath> = resolved.collect();
         if request.source == Source::Event {
-            for path in &report.vanished {
+            for path in report.vanished.iter().filter(|path| !resolved.contains(path)) {
                 (self.tell)(Event::Touched(path.clone()));
             }
         }

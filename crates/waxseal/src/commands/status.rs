@@ -128,7 +128,7 @@ impl Facts<'_> {
 }
 
 /// The lock's line, as the monitor wrote it for programs, for people.
-fn monitor_text(holder: &str) -> String {
+pub fn monitor_text(holder: &str) -> String {
     let Ok(object) = serde_json::from_str::<Object>(holder) else {
         return escape::for_people(holder.as_bytes());
     };

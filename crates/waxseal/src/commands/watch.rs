@@ -4,9 +4,11 @@ use crate::Exit;
 use crate::args::WatchArgs;
 use crate::commands::add::add;
 use crate::commands::init;
+use crate::commands::status::monitor_text;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
 use crate::output::{describe, json_line, out, say, style, warn};
+use anyhow::bail;
 use std::io::Write;
 use waxseal_engine::monitor::{Event, Monitor};
 use waxseal_engine::trust;
@@ -14,7 +16,7 @@ use waxseal_model::json::{self, Object};
 use waxseal_model::{Change, RawPath};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{limits, watcher};
-use waxseal_store::{Lock, StateDir, Store};
+use waxseal_store::{Lock, StateDir, Store, StoreError};
 
 /// Watches until it is told to end.
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -22,14 +24,21 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let only = absolute_all(&args.paths)?;
     let store = match StateDir::open(&context.state_path, limits::effective_uid()) {
         Ok(dir) if dir.has_database() => Store::open(&dir)?,
-        Ok(_) | Err(waxseal_store::StoreError::NoState(_)) if !only.is_empty() => {
+        Ok(_) | Err(StoreError::NoState(_)) if !only.is_empty() => {
             init::seal(&only, args.key.as_deref(), false, context)?.store
         }
         Ok(dir) => Store::open(&dir)?,
         Err(error) => return Err(error.into()),
     };
     let since = limits::now();
-    let mut lock = Lock::take(store.dir(), &holder(since, None))?;
+    let mut lock = match Lock::take(store.dir(), &holder(since, None)) {
+        Err(StoreError::Locked(_, holder)) => bail!(
+            "another monitor is running on {}: {}",
+            crate::context::show(store.dir().path()),
+            monitor_text(&holder)
+        ),
+        other => other?,
+    };
     let coverage = context.coverage(context.config()?);
     let uncovered: Vec<RawPath> =
         only.iter().filter(|path| coverage.owner(path).is_none()).cloned().collect();

@@ -115,9 +115,11 @@ pub fn write_change(out: &mut impl Write, change: &Change) -> io::Result<()> {
     let severity = change.severity.name();
     let headline = describe::headline(change);
     write!(out, "{color}{severity:<8}{color:#} {headline:<9} {strong}{}{strong:#}", change.path)?;
-    write!(out, "  {faint}{}", change.id)?;
+    if change.id.0 > 0 {
+        write!(out, "  {faint}{}", change.id)?;
+    }
     if change.count > 1 {
-        write!(out, ", moved {} times", describe::count(change.count))?;
+        write!(out, ", seen in {} states", describe::count(change.count))?;
     }
     writeln!(out, "{faint:#}")?;
     for (name, old, new) in describe::differences(change) {

@@ -38,5 +38,7 @@ pub fn choose_color(when: ColorWhen) {
 
 /// An error, on standard error.
 pub fn error(text: &str) {
+    // The config's errors bring their own heading.
+    let text = text.strip_prefix("error: ").unwrap_or(text);
     let _ = writeln!(anstream::stderr(), "{ERROR}error:{ERROR:#} {text}");
 }
