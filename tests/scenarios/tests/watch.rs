@@ -343,9 +343,12 @@ fn s77_after_a_storm_the_record_is_what_a_check_finds() {
                 }
             }
         }
-        write(machine.at("sentinel"), "when this is told, so is everything before it");
-        let sentinel = machine.at("sentinel");
-        watching.next_matching(|line| line["type"] == "change" && line["path"] == sentinel.to_str().unwrap());
+        // When the second has been told, so has everything that was found together with the first.
+        for name in ["sentinel", "sentinel-after-it"] {
+            write(machine.at(name), name);
+            let path = machine.at(name);
+            watching.next_matching(|line| line["type"] == "change" && line["path"] == path.to_str().unwrap());
+        }
         let told = by_path(&watching.open_changes());
         watching.stop();
         let report = machine.check().expect_changed();
