@@ -179,3 +179,47 @@ impl Drop for Snapshot<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{record, store};
+
+    #[test]
+    fn what_was_stored_comes_back() {
+        let (_home, store) = store();
+        let (root, bytes) = record(&["/a", "/b"]);
+        let baseline = store.current_baseline().unwrap();
+        let stored = &baseline.stored;
+        assert_eq!((baseline.generation, stored.root), (1, root));
+        assert_eq!((stored.seal.as_str(), stored.rules.as_str()), ("a note", "rules"));
+        assert_eq!((stored.time, stored.scan_start), (Timestamp::new(100, 0), Timestamp::new(99, 0)));
+        assert_eq!((stored.entries, stored.files, stored.bytes), (2, 2, 6));
+        assert_eq!(store.snapshot().record(&root).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_record_that_does_not_have_its_hash_is_not_given_out() {
+        let (root, _) = record(&["/a", "/b"]);
+        for damage in [
+            "UPDATE node SET record = zeroblob(length(record))",
+            "UPDATE node SET record = substr(record, 1, length(record) - 1)",
+            "UPDATE node SET record = CAST(record || x'00' AS BLOB)",
+            "UPDATE node SET record = x''",
+            "UPDATE node SET record = 7",
+            "DELETE FROM node",
+        ] {
+            let (_home, store) = store();
+            store.writer().execute_batch(damage).unwrap();
+            let refused = store.snapshot().record(&root);
+            assert!(matches!(refused, Err(StoreError::Damaged(_))), "{damage}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_database_without_a_baseline_is_damaged() {
+        let (_home, store) = store();
+        store.writer().execute_batch("DELETE FROM baseline").unwrap();
+        assert!(matches!(store.current_baseline(), Err(StoreError::Damaged(_))));
+    }
+}

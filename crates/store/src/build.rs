@@ -7,7 +7,7 @@ use crate::{Store, connect, schema};
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use waxseal_model::Digest;
 
@@ -34,15 +34,11 @@ impl Builder {
         let mut create = fs::OpenOptions::new();
         create.write(true).create_new(true).mode(0o600);
         create.open(&temporary).map_err(|error| StoreError::io(&temporary, error))?;
-        let connection = Connection::open(&temporary)?;
-        // A crash leaves a file under another name, which the next attempt removes: no journal is needed.
-        connection.pragma_update(None, "journal_mode", "OFF")?;
-        connection.pragma_update(None, "synchronous", "OFF")?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        connection.pragma_update(None, "cache_size", -2048)?;
-        schema::create(&connection)?;
-        connection.execute_batch("DROP INDEX node_by_hash; BEGIN")?;
-        Ok(Builder { dir: dir.clone(), temporary, connection: Mutex::new(Some(connection)) })
+        // From here on, whatever goes wrong takes the file away again.
+        let builder = Builder { dir: dir.clone(), temporary, connection: Mutex::default() };
+        let connection = empty_database(&builder.temporary)?;
+        *builder.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        Ok(builder)
     }
 
     /// Adds the sealed baseline, syncs the file and gives it its name.
@@ -59,9 +55,28 @@ impl Builder {
         let io = |error| StoreError::io(&self.temporary, error);
         fs::File::open(&self.temporary).and_then(|file| file.sync_all()).map_err(io)?;
         fs::rename(&self.temporary, self.dir.database()).map_err(io)?;
-        sync_parent(&self.dir.database()).map_err(io)?;
-        Store::open(&self.dir)
+        // A baseline that was said to have failed must not be there all the same.
+        let named = sync_parent(&self.dir.database()).map_err(io).and_then(|()| Store::open(&self.dir));
+        if named.is_err() {
+            for suffix in ["", "-wal", "-shm"] {
+                remove(&self.dir.path().join(format!("waxseal.db{suffix}")));
+            }
+        }
+        named
     }
+}
+
+/// A connection to a new file with our tables, in a transaction.
+fn empty_database(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    // A crash leaves a file under another name, which the next attempt removes: no journal is needed.
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    schema::create(&connection)?;
+    connection.execute_batch("DROP INDEX node_by_hash; BEGIN")?;
+    Ok(connection)
 }
 
 /// Takes directory records, in any order, from many threads.
@@ -141,6 +156,125 @@ impl Drop for Builder {
     }
 }
 
-fn remove(temporary: &std::path::Path) {
+fn remove(temporary: &Path) {
     let _ = fs::remove_file(temporary);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TinyDisk, baseline, record, state_below, store};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn names(dir: &StateDir) -> Vec<String> {
+        let entries = fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_baseline_is_there_when_it_is_finished_and_not_before() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = state_below(home.path());
+        let builder = Builder::new(&dir).unwrap();
+        let (root, bytes) = record(&["/a"]);
+        builder.add(&root, &bytes).unwrap();
+        assert!(!dir.has_database());
+        assert!(matches!(Store::open(&dir), Err(StoreError::NoState(_))));
+        let store = builder.finish(&baseline(root)).unwrap();
+        assert_eq!(store.snapshot().record(&root).unwrap(), bytes);
+        assert_eq!(store.current_baseline().unwrap().generation, 1);
+        let mode = fs::metadata(dir.database()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(Builder::new(&dir), Err(StoreError::Exists(_))));
+        // The attempt did not touch it.
+        assert_eq!(store.snapshot().record(&root).unwrap(), bytes);
+    }
+
+    #[test]
+    fn given_up_it_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = state_below(home.path());
+        let builder = Builder::new(&dir).unwrap();
+        let (root, bytes) = record(&["/a"]);
+        builder.add(&root, &bytes).unwrap();
+        assert_eq!(names(&dir), ["waxseal.db.new"]);
+        drop(builder);
+        assert_eq!(names(&dir), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_or_somebody_else_left_is_replaced_and_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = state_below(home.path());
+        let victim = home.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, dir.path().join("waxseal.db.new")).unwrap();
+        let (root, bytes) = record(&["/a"]);
+        let builder = Builder::new(&dir).unwrap();
+        builder.add(&root, &bytes).unwrap();
+        builder.finish(&baseline(root)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(fs::symlink_metadata(dir.database()).unwrap().is_file());
+        drop(fs::remove_file(dir.database()));
+        fs::write(dir.path().join("waxseal.db.new"), "half a database").unwrap();
+        let builder = Builder::new(&dir).unwrap();
+        builder.add(&root, &bytes).unwrap();
+        assert_eq!(builder.finish(&baseline(root)).unwrap().snapshot().record(&root).unwrap(), bytes);
+    }
+
+    #[test]
+    fn without_room_nothing_remains_wherever_it_ended() {
+        // From so little that not even the tables fit, to so much that only the last step fails.
+        let mut late = 0;
+        let mut done = false;
+        for kib in [8, 64, 128].into_iter().chain((144..=400).step_by(8)) {
+            let Some(disk) = TinyDisk::of(&format!("{kib}k")) else { return };
+            let dir = state_below(disk.path());
+            let mut failed_late = false;
+            let mut build = || -> Result<Store, StoreError> {
+                let builder = Builder::new(&dir)?;
+                let (root, bytes) = record(&["/a"]);
+                for n in 0..1500_u32 {
+                    let mut hash = root;
+                    hash[..4].copy_from_slice(&n.to_le_bytes());
+                    builder.add(&hash, &bytes)?;
+                    failed_late = n == 1499;
+                }
+                builder.add(&root, &bytes)?;
+                builder.finish(&baseline(root))
+            };
+            match build() {
+                Err(StoreError::Full) => assert_eq!(names(&dir), Vec::<String>::new(), "{kib} KiB"),
+                Ok(_) => {
+                    done = true;
+                    break;
+                }
+                other => panic!("{kib} KiB: {other:?}"),
+            }
+            late += usize::from(failed_late);
+        }
+        assert!(done && late > 0, "{late} sizes let the records in and the rest not");
+    }
+
+    #[test]
+    fn a_further_generation_is_added_whole_or_not_at_all() {
+        let (_home, store) = store();
+        let (root, bytes) = record(&["/a", "/b", "/c"]);
+        let extension = store.extend().unwrap();
+        extension.add(&root, &bytes).unwrap();
+        drop(extension);
+        assert_eq!(store.baselines().unwrap().len(), 1);
+        assert!(store.snapshot().record(&root).is_err(), "its records went with it");
+        let extension = store.extend().unwrap();
+        extension.add(&root, &bytes).unwrap();
+        assert_eq!(extension.finish(&baseline(root)).unwrap(), 2);
+        let newest = store.current_baseline().unwrap();
+        assert_eq!((newest.generation, newest.stored.root), (2, root));
+        assert_eq!(store.snapshot().record(&root).unwrap(), bytes);
+        assert_eq!(store.baseline(Some(1)).unwrap().unwrap().generation, 1);
+        assert!(store.baseline(Some(3)).unwrap().is_none());
+    }
 }

@@ -573,3 +573,6 @@ impl Store {
         Ok(counts)
     }
 }
+
+#[cfg(test)]
+mod tests;

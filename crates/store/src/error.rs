@@ -56,8 +56,16 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
-        use rusqlite::ErrorCode::*;
+        use rusqlite::{Error, ErrorCode::*};
         let text = error.to_string();
+        // The file that the processes share could not grow: SQLite calls that an input/output error.
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return StoreError::Full;
+        }
+        if matches!(error, Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..)) {
+            return StoreError::Damaged(text);
+        }
         match error.sqlite_error_code() {
             Some(DiskFull) => StoreError::Full,
             Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => StoreError::Busy(text),

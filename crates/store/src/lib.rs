@@ -16,6 +16,8 @@ pub mod lock;
 pub mod scans;
 mod schema;
 pub mod state_dir;
+#[cfg(test)]
+mod testing;
 mod tracked;
 
 pub use baseline::{Baseline, NewBaseline, Snapshot};

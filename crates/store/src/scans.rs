@@ -87,3 +87,31 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::store;
+
+    #[test]
+    fn the_last_scan_of_each_kind_is_known() {
+        let (_home, store) = store();
+        let scan = |seconds, outcome: &str| ScanRecord {
+            started: Timestamp::new(seconds, 0),
+            ended: Timestamp::new(seconds + 1, 0),
+            outcome: outcome.into(),
+            checked: 7,
+            errors: 1,
+            bytes: u64::MAX,
+        };
+        assert_eq!(store.last_scan(ScanKind::Full).unwrap(), None);
+        store.add_scan(ScanKind::Full, &scan(10, "intact")).unwrap();
+        store.add_scan(ScanKind::Quick, &scan(20, "changed")).unwrap();
+        // By the order in which they were recorded: a clock may have been set back.
+        store.add_scan(ScanKind::Full, &scan(5, "incomplete")).unwrap();
+        let last = store.last_scan(ScanKind::Full).unwrap().unwrap();
+        assert_eq!((last.outcome.as_str(), last.started), ("incomplete", Timestamp::new(5, 0)));
+        assert_eq!(last.bytes, i64::MAX.unsigned_abs());
+        assert_eq!(store.last_scan(ScanKind::Quick).unwrap().unwrap().outcome, "changed");
+    }
+}

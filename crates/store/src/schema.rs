@@ -69,3 +69,64 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
     )?;
     if tables == 7 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+    use crate::testing::{state_below, store_in};
+    use std::fs;
+
+    fn open_after(damage: impl FnOnce(&StateDir)) -> StoreError {
+        let home = tempfile::tempdir().unwrap();
+        let dir = state_below(home.path());
+        drop(store_in(&dir));
+        damage(&dir);
+        Store::open(&dir).map(|store| store.current_baseline().map(drop)).unwrap_err()
+    }
+
+    fn sql(dir: &StateDir, statement: &str) {
+        Connection::open(dir.database()).unwrap().execute_batch(statement).unwrap();
+    }
+
+    #[test]
+    fn files_of_others_and_of_later_versions_are_refused() {
+        let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
+        assert!(matches!(error, StoreError::Foreign(..)), "{error}");
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 2"));
+        assert!(
+            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 2"),
+            "{error}"
+        );
+        let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_database_or_half_of_one_is_refused() {
+        let error = open_after(|dir| fs::write(dir.database(), vec![0xa5; 8192]).unwrap());
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        // SQLite takes an empty file for an empty database.
+        let error = open_after(|dir| fs::write(dir.database(), "").unwrap());
+        assert!(matches!(error, StoreError::Foreign(..)), "{error}");
+        let error = open_after(|dir| {
+            fs::OpenOptions::new().write(true).open(dir.database()).unwrap().set_len(5000).unwrap();
+        });
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        let error = open_after(|dir| {
+            fs::remove_file(dir.database()).unwrap();
+            fs::create_dir(dir.database()).unwrap();
+        });
+        assert!(matches!(error, StoreError::Sqlite(_)), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_database_is_not_followed() {
+        let error = open_after(|dir| {
+            let elsewhere = dir.path().join("elsewhere");
+            fs::rename(dir.database(), &elsewhere).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, dir.database()).unwrap();
+        });
+        assert!(matches!(error, StoreError::Sqlite(_)), "{error}");
+    }
+}

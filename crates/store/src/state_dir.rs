@@ -172,3 +172,114 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(parent)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TinyDisk, uid};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Command;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_made_is_for_its_owner_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("deep/er/state");
+        let dir = StateDir::create(&path, uid(home.path())).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
+        assert!(!dir.has_database());
+        // Made already: the same.
+        StateDir::create(&path, uid(home.path())).unwrap();
+    }
+
+    #[test]
+    fn one_that_others_could_steer_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let owner = uid(home.path());
+        let path = home.path().join("state");
+        assert!(matches!(StateDir::open(&path, owner), Err(StoreError::NoState(_))));
+        fs::create_dir(&path).unwrap();
+        for mode in [0o722, 0o770, 0o1777, 0o702] {
+            set_mode(&path, mode);
+            let refused = StateDir::open(&path, owner);
+            assert!(matches!(refused, Err(StoreError::Insecure(..))), "{mode:o}: {refused:?}");
+        }
+        // What others may only read is the owner's own business.
+        for mode in [0o700, 0o755, 0o750] {
+            set_mode(&path, mode);
+            StateDir::open(&path, owner).unwrap();
+        }
+        let refused = StateDir::open(&path, owner + 1);
+        assert!(matches!(refused, Err(StoreError::Insecure(..))), "{refused:?}");
+        let link = home.path().join("link");
+        symlink(&path, &link).unwrap();
+        for make in [StateDir::open, StateDir::create] {
+            let refused = make(&link, owner);
+            assert!(matches!(refused, Err(StoreError::Insecure(..))), "{refused:?}");
+        }
+        symlink(home.path().join("nowhere"), home.path().join("dangling")).unwrap();
+        StateDir::create(&home.path().join("dangling"), owner).unwrap_err();
+        assert!(!home.path().join("nowhere").exists(), "made through a link");
+        fs::write(home.path().join("file"), "x").unwrap();
+        let refused = StateDir::create(&home.path().join("file"), owner);
+        assert!(matches!(refused, Err(StoreError::Insecure(..))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_is_written_once_and_replaced_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("key");
+        write_new(&path, b"first", 0o600).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        write_new(&path, b"second", 0o600).unwrap_err();
+        assert_eq!(read_text(&path).unwrap(), "first");
+        replace(&path, b"third", 0o644).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "third");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
+        // A link that somebody left under the temporary name is not followed, and one at the name itself is replaced.
+        let victim = home.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, home.path().join("key.new")).unwrap();
+        replace(&path, b"fourth", 0o644).unwrap();
+        let link = home.path().join("link");
+        symlink(&victim, &link).unwrap();
+        write_new(&link, b"x", 0o600).unwrap_err();
+        replace(&link, b"fifth", 0o600).unwrap();
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn without_room_the_old_file_stays() {
+        let Some(disk) = TinyDisk::of("64k") else { return };
+        let path = disk.path().join("key");
+        replace(&path, b"old", 0o600).unwrap();
+        let filler = disk.fill();
+        let refused = replace(&path, &[b'x'; 9000], 0o600);
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+        assert_eq!(read_text(&path).unwrap(), "old");
+        fs::remove_file(filler).unwrap();
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "nothing is left of the attempt");
+    }
+
+    #[test]
+    fn only_small_regular_files_of_text_are_read() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::write(at("text"), "text").unwrap();
+        assert_eq!(read_bytes(&at("text"), 4).unwrap(), b"text");
+        read_bytes(&at("text"), 3).unwrap_err();
+        fs::write(at("bytes"), b"\xff").unwrap();
+        read_text(&at("bytes")).unwrap_err();
+        read_text(home.path()).unwrap_err();
+        read_text(&at("missing")).unwrap_err();
+        // Nobody writes to it: a read that waited for somebody would not end.
+        assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        read_text(&at("fifo")).unwrap_err();
+        read_text(Path::new("/dev/zero")).unwrap_err();
+    }
+}
