@@ -44,6 +44,12 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// Whether others than the owner may write to what stands there.
+pub fn others_may_write(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0)
+}
+
 /// Whether a directory stands there, not a link to one.
 pub fn is_real_directory(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())

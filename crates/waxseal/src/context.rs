@@ -1,6 +1,7 @@
 //! As-typed options become as-meant ones, in one place.
 
 use crate::args::Global;
+use crate::output::warn;
 use anyhow::{Context as _, anyhow};
 use std::path::{Path, PathBuf};
 use waxseal_engine::coverage::Coverage;
@@ -53,6 +54,10 @@ impl Context {
         let text = read_text(&self.config_path).with_context(|| {
             format!("cannot read the config; `waxseal init` writes one. {}", self.config_name())
         })?;
+        if paths::others_may_write(&self.config_path) {
+            let hint = "whoever may write it decides what is watched: `chmod go-w` it";
+            warn(&format!("{} may be written to by others: {hint}", self.config_name()));
+        }
         Ok(waxseal_policy::parse(&text, &self.config_name())?)
     }
 

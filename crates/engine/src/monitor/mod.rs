@@ -16,10 +16,10 @@ use queue::{Queue, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use waxseal_model::{Change, FileType, RawPath, Source};
+use waxseal_model::{Change, FileType, RawPath, Source, Timestamp};
 use waxseal_observe::watch::{self as watcher, Hint, WatchRoot, Watcher};
-use waxseal_observe::{Options, Progress};
-use waxseal_store::{Baseline, Findings, Outcome, Place, Store, StoreError};
+use waxseal_observe::{Options, Progress, now};
+use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
 
 /// What a monitor tells, in the order in which it became true. Changes are recorded before they are told.
 #[derive(Debug)]
@@ -339,6 +339,8 @@ impl Engine<'_> {
         } else {
             coverage
         };
+        let whole = targets.is_empty();
+        let started = now();
         let request = Request { targets, quick, source, cause: cause.to_string() };
         let options = Options { threads: if few { Some(1) } else { options.threads }, ..options };
         let progress = Progress::default();
@@ -355,6 +357,9 @@ impl Engine<'_> {
         if let Err(error) = &report.recorded {
             self.go_blind(error);
             return Ok(());
+        }
+        if whole {
+            self.remember_scan(quick, started, &report, progress.bytes.into_inner())?;
         }
         self.tell_touched(&request, &report, &outcomes);
         for trouble in report.troubles {
@@ -376,6 +381,29 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A scan of everything, for `status`.
+    fn remember_scan(
+        &self,
+        quick: bool,
+        started: Timestamp,
+        report: &check::Report,
+        bytes: u64,
+    ) -> Result<(), EngineError> {
+        let store = self.monitor.store;
+        let outcome = match (report.troubles.is_empty(), store.count_open()?.iter().any(|n| *n > 0)) {
+            (false, _) => "incomplete",
+            (true, true) => "changed",
+            (true, false) => "intact",
+        };
+        let errors = report.troubles.len() as u64;
+        let (ended, checked) = (now(), report.checked);
+        let scan = ScanRecord { started, ended, outcome: outcome.into(), checked, errors, bytes };
+        match store.add_scan(if quick { ScanKind::Quick } else { ScanKind::Full }, &scan) {
+            Err(error) if !is_passing(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Names that events spoke of and that are neither there nor sealed: they came and went.

@@ -182,7 +182,7 @@ const HEAD: &str = "\
 #
 # Lines that begin with # are comments. A key such as `#severity = \"medium\"` shows its default; remove the # to
 # change it. `waxseal config check` says what is wrong with this file, `waxseal config show` shows what is in
-# force, `waxseal explain PATH` says which watch covers a path and how.
+# force.
 ";
 
 const PATHS: &str = "\
@@ -208,10 +208,9 @@ additions-allowed: new files are only noted, but the ones that are known must st
 
 const KEEP: &str = "\
 Whether approved contents are kept, so that a change can be shown line by line and undone, and up to which size
-of a file. Copies are readable by root only.";
+of a file. Understood already; this version does not keep contents yet.";
 
-const RESTORE: &str =
-    "manual: `waxseal restore` puts the approved version back. auto: the monitor does, at once.";
+const RESTORE: &str = "Who puts the approved version back: manual, or auto. Understood already; this version does not restore yet.";
 
 const RECURSION: &str = "How deep: 0 the path itself, 1 also what is directly in it, and so on.";
 
