@@ -343,3 +343,6 @@ pub(crate) fn inode_flags(fd: BorrowedFd<'_>) -> Option<u32> {
     let bits = rustix::fs::ioctl_getflags(fd).ok()?.bits();
     Some(bits & flags::SETTABLE)
 }
+
+#[cfg(test)]
+mod tests;
