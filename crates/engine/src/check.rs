@@ -3,6 +3,8 @@
 use crate::compare::{self, SHOWN_BY_STAT, compare};
 use crate::coverage::{self, Coverage};
 use crate::error::EngineError;
+use crate::known::{self, KnownEntry};
+use crate::rotation::{self, Verdict};
 use crate::rules::RecordRules;
 use crate::seal::{Plan, Trouble, racy_from};
 use crate::tree::{Sealed, Tree};
@@ -15,9 +17,11 @@ use waxseal_model::record::{self, Reader};
 use waxseal_model::{
     Attribute, AttributeSet, ChangeKind, Digest, FileState, FileType, RawPath, Severity, Source, Timestamp,
 };
-use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Problem, Progress, Visitor, now};
+use waxseal_observe::{
+    Accounts, Entry, FileError, Look, Node, Options, Problem, Progress, Visitor, now, place, unpack,
+};
 use waxseal_policy::{ChangeRule, Selection, Watch};
-use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError};
+use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError, Tracked};
 
 /// What to check, and how.
 #[derive(Debug, Clone)]
@@ -62,6 +66,8 @@ pub struct Report {
     /// Where changes may exist that this check could not see.
     blind: BTreeSet<RawPath>,
     scope: Vec<Place>,
+    /// Directories whose entries were looked at besides.
+    around: BTreeSet<RawPath>,
 }
 
 impl Report {
@@ -71,7 +77,11 @@ impl Report {
             Some(below) => target.deep || below.is_empty(),
             None => false,
         };
-        self.scope.is_empty() || self.scope.iter().any(holds)
+        self.scope.is_empty() || self.is_around(path) || self.scope.iter().any(holds)
+    }
+
+    fn is_around(&self, path: &RawPath) -> bool {
+        self.around.contains(path) || path.parent().is_some_and(|parent| self.around.contains(&parent))
     }
 
     /// Whether the path could be looked at.
@@ -94,6 +104,8 @@ struct CheckDir {
     sealed: Option<Digest>,
     /// The record, from when the directory's turn comes: those that wait hold none.
     record: OnceLock<Vec<u8>>,
+    /// What was verified since, where files may only grow.
+    tracked: OnceLock<Vec<Tracked>>,
     /// The watch was added after the baseline was sealed: its entries await approval.
     unsealed_watch: bool,
     /// Set by the plan: every name is as it was sealed, and every sealed name is there.
@@ -102,7 +114,14 @@ struct CheckDir {
 
 impl CheckDir {
     fn new(root: usize, sealed: Option<Digest>, unsealed_watch: bool) -> CheckDir {
-        CheckDir { root, sealed, record: OnceLock::new(), unsealed_watch, untouched: AtomicBool::new(false) }
+        CheckDir {
+            root,
+            sealed,
+            record: OnceLock::new(),
+            tracked: OnceLock::new(),
+            unsealed_watch,
+            untouched: AtomicBool::new(false),
+        }
     }
 }
 
@@ -112,6 +131,11 @@ struct Checking<'a> {
     tree: &'a Tree<'a>,
     request: &'a Request,
     racy_from: Timestamp,
+    /// When this look began.
+    started: Timestamp,
+    /// Directories of logs that are looked at because of targets in them: a log that moved can only be judged with
+    /// its neighbours.
+    around: BTreeSet<RawPath>,
     /// Paths and globs of the watches under which the baseline was taken.
     sealed_paths: BTreeSet<RawPath>,
     findings: &'a Mutex<Findings>,
@@ -140,13 +164,16 @@ pub fn check(
 ) -> Result<Report, EngineError> {
     let Scan { store, baseline, coverage, progress, findings } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
-    let roots = roots_of(coverage, &tree, request)?;
+    let around = around_of(coverage, &request.targets);
+    let roots = roots_of(coverage, &tree, request, &around)?;
     let mut checking = Checking {
         store,
         coverage,
         tree: &tree,
         request,
         racy_from: racy_from(baseline.stored.scan_start),
+        started: now(),
+        around,
         sealed_paths: BTreeSet::new(),
         findings,
         accounts: Mutex::default(),
@@ -178,6 +205,12 @@ pub fn check(
     let mut scope = request.targets.clone();
     let deepened = checking.deepened.into_inner().unwrap_or_else(PoisonError::into_inner);
     scope.iter_mut().for_each(|target| target.deep |= deepened.contains(&target.path));
+    if !checking.around.is_empty() {
+        scope.extend(deepened.into_iter().map(|path| Place { path, deep: true }));
+    }
+    // To the store, everything below is in scope; the report then says what was looked at.
+    let besides = checking.around.iter().map(|path| Place { path: path.clone(), deep: true });
+    let commit_scope: Vec<Place> = scope.iter().cloned().chain(besides).collect();
     let mut report = Report {
         checked: checking.checked.into_inner(),
         troubles,
@@ -185,6 +218,7 @@ pub fn check(
         recorded: Ok(()),
         blind: checking.blind.into_inner().unwrap_or_else(PoisonError::into_inner),
         scope,
+        around: checking.around,
     };
     let rules = RecordRules { coverage };
     let time = now();
@@ -194,7 +228,7 @@ pub fn check(
         cause: &request.cause,
         now: time,
         rules: &rules,
-        scope: &report.scope,
+        scope: &commit_scope,
         looked_at: &looked_at,
     };
     report.recorded = findings.commit(store, &commit, outcomes);
@@ -206,7 +240,12 @@ pub fn check(
 }
 
 /// Where to begin: the given paths, or every root that is configured or was sealed.
-fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<Vec<RawPath>, EngineError> {
+fn roots_of(
+    coverage: &Coverage,
+    tree: &Tree<'_>,
+    request: &Request,
+    around: &BTreeSet<RawPath>,
+) -> Result<Vec<RawPath>, EngineError> {
     if request.targets.is_empty() {
         let configured = coverage.roots().iter().map(|root| root.path.clone());
         // A sealed root that a glob no longer matches has vanished: looking for it finds that out.
@@ -228,7 +267,28 @@ fn roots_of(coverage: &Coverage, tree: &Tree<'_>, request: &Request) -> Result<V
     let deep: Vec<&Place> = request.targets.iter().filter(|target| target.deep).collect();
     let below = |path: &RawPath| deep.iter().any(|outer| path.below(&outer.path).is_some());
     let inner = coverage.roots().iter().map(|root| root.path.clone()).filter(below);
-    Ok(request.targets.iter().map(|target| target.path.clone()).chain(inner).collect())
+    let alone = request.targets.iter().filter(|target| !is_within(&target.path, around));
+    Ok(alone.map(|target| target.path.clone()).chain(inner).chain(around.iter().cloned()).collect())
+}
+
+/// Whether a path is an entry of one of these directories, and no directory itself.
+fn is_within(path: &RawPath, around: &BTreeSet<RawPath>) -> bool {
+    path.parent().is_some_and(|parent| around.contains(&parent)) && !is_directory(path)
+}
+
+fn is_directory(path: &RawPath) -> bool {
+    !matches!(place::stat(path), Ok(state) if state.as_ref().is_none_or(|s| s.file_type != FileType::Dir))
+}
+
+/// The directories of logs whose entries are targets.
+fn around_of(coverage: &Coverage, targets: &[Place]) -> BTreeSet<RawPath> {
+    let of = |target: &Place| {
+        let (owner, parent) = (coverage.owner(&target.path)?, target.path.parent()?);
+        let inside = parent.below(&owner.root.path).is_some();
+        (owner.watch.change == ChangeRule::AppendOnly && inside && !is_directory(&target.path))
+            .then_some(parent)
+    };
+    targets.iter().filter_map(of).collect()
 }
 
 fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
@@ -375,13 +435,13 @@ impl Checking<'_> {
         &'r self,
         node: &'r Node<CheckDir>,
         entries: &[Entry<CheckDir>],
-    ) -> Box<dyn Iterator<Item = SealedEntry<'r>> + 'r> {
+    ) -> Box<dyn Iterator<Item = KnownEntry<'r>> + 'r> {
         if node.is_roots() {
             // Only what was asked for is compared here; other sealed roots have been dealt with.
             let sealed = entries.iter().filter_map(|entry| {
                 let path = RawPath::new(&*entry.name);
                 let Sealed { state, child } = self.sealed_at(&path)?;
-                Some(SealedEntry { name: entry.name.to_vec().into(), state, child })
+                Some(KnownEntry::sealed(entry.name.to_vec().into(), state, child))
             });
             return Box::new(sealed.collect::<Vec<_>>().into_iter());
         }
@@ -393,7 +453,7 @@ impl Checking<'_> {
         match record.and_then(|record| Ok(Reader::new(record)?)) {
             Ok(reader) => Box::new(reader.map_while(|entry| match entry {
                 Ok(record::Entry { name, state, child }) => {
-                    Some(SealedEntry { name: name.into(), state, child })
+                    Some(KnownEntry::sealed(name.into(), state, child))
                 }
                 Err(error) => {
                     self.fail(error.into());
@@ -407,14 +467,77 @@ impl Checking<'_> {
         }
     }
 
-    /// How an entry that was sealed is to be looked at.
-    fn look(&self, watch: &Watch, sealed: Option<&FileState>, stat: &FileState) -> Look {
-        if let Some(sealed) = sealed
-            && self.request.quick
-            && compare::is_untouched(sealed, stat, self.racy_from)
+    /// As [`Checking::sealed_of`], with what was verified since where files may grow.
+    fn known_of<'r>(
+        &'r self,
+        node: &'r Node<CheckDir>,
+        entries: &[Entry<CheckDir>],
+    ) -> Box<dyn Iterator<Item = KnownEntry<'r>> + 'r> {
+        let sealed = self.sealed_of(node, entries);
+        if node.is_roots() {
+            return Box::new(sealed.flat_map(|entry| self.known_root(entry)));
+        }
+        if !self.may_rotate(node) {
+            return sealed;
+        }
+        let tracked = match node.context.tracked.get() {
+            Some(tracked) => tracked,
+            None => {
+                let tracked = self.store.tracked_in(&node.path()).unwrap_or_else(|error| {
+                    self.fail(error);
+                    Vec::new()
+                });
+                node.context.tracked.get_or_init(|| tracked)
+            }
+        };
+        Box::new(known::overlay(sealed, tracked).into_iter())
+    }
+
+    /// A sealed file that is a place of its own, with what was verified since.
+    fn known_root<'r>(&self, entry: KnownEntry<'r>) -> Option<KnownEntry<'r>> {
+        let path = RawPath::new(&*entry.name);
+        let may_grow = entry.state.file_type == FileType::File
+            && self.coverage.owner(&path).is_some_and(|owner| owner.watch.change == ChangeRule::AppendOnly);
+        let (Some(directory), true) = (path.parent(), may_grow) else { return Some(entry) };
+        let tracked = self.store.tracked_in(&directory).unwrap_or_else(|error| {
+            self.fail(error);
+            Vec::new()
+        });
+        let base = known::base_of(&entry.state);
+        match tracked.into_iter().find(|one| one.name == path.name() && one.base == Some(base)) {
+            Some(one) if known::is_gone(&one) => None,
+            Some(one) => Some(KnownEntry {
+                state: one.state,
+                seen: Some(one.seen),
+                rotated: one.rotated,
+                base: one.base,
+                ..entry
+            }),
+            None => Some(KnownEntry { base: Some(base), ..entry }),
+        }
+    }
+
+    /// Whether the files of a directory may only grow, and rotate.
+    fn may_rotate(&self, node: &Node<CheckDir>) -> bool {
+        let root = self.coverage.roots().get(node.context.root);
+        !node.is_roots()
+            && root.is_some_and(|root| self.coverage.watch(root).change == ChangeRule::AppendOnly)
+    }
+
+    /// Whether a directory is looked at beside the targets in it: itself and its entries, and no deeper.
+    fn is_around(&self, node: &Node<CheckDir>) -> bool {
+        node.is_root() && self.around.contains(&node.path())
+    }
+
+    /// How an entry that is known is to be looked at.
+    fn look(&self, quick: bool, watch: &Watch, known: Option<&KnownEntry<'_>>, stat: &FileState) -> Look {
+        if let Some(known) = known
+            && quick
+            && compare::is_untouched(&known.state, stat, known.seen.map_or(self.racy_from, racy_from))
         {
             return Look::Stat;
         }
+        let sealed = known.map(|known| &known.state);
         match watch.change {
             ChangeRule::AppendOnly if stat.file_type == FileType::File => {
                 Look::Growing { prefix: sealed.filter(|s| s.file_type == FileType::File).map(|s| s.size) }
@@ -427,11 +550,23 @@ impl Checking<'_> {
     /// not the one that was sealed.
     fn goes_deep(&self, name: &[u8], sealed: Option<&FileState>, stat: &FileState) -> bool {
         let shallow = |target: &Place| !target.deep && target.path.as_bytes() == name;
+        if self.around.contains(&RawPath::new(name)) {
+            return true;
+        }
         let same = sealed.is_some_and(|sealed| sealed.same_object(stat));
         if !same {
             self.deepen(&RawPath::new(name));
         }
         !same || !self.request.targets.iter().any(shallow)
+    }
+
+    fn is_target(&self, path: &RawPath) -> bool {
+        self.request.targets.iter().any(|target| target.path == *path)
+    }
+
+    /// Whether everything below a path was asked for.
+    fn is_below_deep(&self, path: &RawPath) -> bool {
+        self.request.targets.iter().any(|target| target.deep && path.below(&target.path).is_some())
     }
 
     fn deepen(&self, path: &RawPath) {
@@ -471,7 +606,7 @@ impl Checking<'_> {
     }
 
     /// A sealed name that the directory does not hold (or that cannot be seen).
-    fn missing(&self, plan: &Plan<'_>, path: RawPath, sealed: &SealedEntry<'_>) {
+    fn missing(&self, plan: &Plan<'_>, path: RawPath, sealed: &KnownEntry<'_>) {
         if plan.is_other_root(&sealed.name) {
             return;
         }
@@ -504,7 +639,8 @@ impl Checking<'_> {
     }
 
     /// A name that was sealed and is there.
-    fn both(&self, path: RawPath, sealed: &SealedEntry<'_>, entry: Entry<CheckDir>) {
+    /// Of a log that began anew (`fresh`) only what is not content counts.
+    fn both(&self, path: RawPath, sealed: &KnownEntry<'_>, entry: Entry<CheckDir>, fresh: bool) {
         let Some(owner) = self.coverage.owner(&path) else { return };
         let watch = owner.watch;
         let Some(after) = entry.state else {
@@ -538,17 +674,21 @@ impl Checking<'_> {
                 "the baseline holds no hash of it: it could not be read when it was sealed",
             );
         }
-        if has_grown(watch, &sealed.state, &after, entry.prefix.as_deref()) {
-            let growth = [Attribute::Content, Attribute::Size, Attribute::Mtime, Attribute::Ctime];
-            counted = counted.difference(AttributeSet::of(&growth));
+        // What was verified to go on stands for what was known, so that only the rest can differ.
+        let mut before = sealed.state.clone();
+        if fresh || sealed.is_away() {
+            before = known::begun(&before, &after);
+        } else if has_grown(watch, &before, &after, entry.prefix.as_deref()) {
+            self.root_has_grown(&path, sealed, &after);
+            before = known::grown(&before, &after);
         }
         if sealed.state.file_type == FileType::Dir && after.file_type != FileType::Dir {
             self.removed_below(&path, sealed.child);
         }
-        if let Some((kind, fields)) = compare(&sealed.state, &after, counted)
+        if let Some((kind, fields)) = compare(&before, &after, counted)
             && self.coverage.selection(&path, after.file_type == FileType::Dir).0 == Selection::Selected
         {
-            let found = self.found(path, watch, kind, fields, Some(sealed.state.clone()), Some(after));
+            let found = self.found(path, watch, kind, fields, Some(before), Some(after));
             self.add(&found);
         }
     }
@@ -565,26 +705,28 @@ impl Checking<'_> {
         for entry in new {
             let path = directory.join(&entry.name);
             here.insert(entry.name.clone());
-            let known = tracked.binary_search_by(|(name, _)| (**name).cmp(&entry.name)).ok();
+            let known = tracked.binary_search_by(|one| (*one.name).cmp(&entry.name)).ok();
             match known.and_then(|at| tracked.get(at)) {
-                Some((_, state)) => {
-                    let sealed =
-                        SealedEntry { name: entry.name.to_vec().into(), state: state.clone(), child: None };
-                    self.both(path, &sealed, entry);
+                Some(Tracked { state, .. }) => {
+                    let sealed = KnownEntry::sealed(entry.name.to_vec().into(), state.clone(), None);
+                    self.both(path, &sealed, entry, false);
                 }
                 None => match (entry.problem, entry.state) {
                     (Some(problem), _) => self.trouble(path, problem.to_string()),
                     // New files are fine here, new rights are not.
                     (None, Some(state)) if state.is_privileged() => self.appeared_at(path, state),
-                    (None, Some(state)) => first_seen.push((entry.name.to_vec(), state)),
+                    (None, Some(state)) => {
+                        let (name, seen) = (entry.name.to_vec(), self.started);
+                        first_seen.push(Tracked { name, state, seen, rotated: None, base: None });
+                    }
                     (None, None) => {}
                 },
             }
         }
-        for (name, state) in tracked.iter().filter(|(name, _)| whole && !here.contains(&**name)) {
-            self.removed(directory.join(name), state.clone());
+        for gone in tracked.iter().filter(|one| whole && !here.contains(&*one.name)) {
+            self.removed(directory.join(&gone.name), gone.state.clone());
         }
-        if let Err(error) = self.store.track(directory, &first_seen, now()) {
+        if let Err(error) = self.store.track(directory, &first_seen) {
             self.fail(error);
         }
     }
@@ -597,8 +739,9 @@ impl Visitor for Checking<'_> {
         let plan = Plan::of(self.coverage, node, node.context.root);
         plan.retain_covered(entries);
         self.checked.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        let sealed = self.sealed_of(node, entries);
+        let sealed = self.known_of(node, entries);
         let mut sealed = sealed.peekable();
+        let around = self.is_around(node);
         let mut untouched = !node.is_roots();
         for entry in entries {
             while sealed.next_if(|s| *s.name < *entry.name).is_some() {
@@ -609,7 +752,8 @@ impl Visitor for Checking<'_> {
                 untouched = false;
                 continue;
             };
-            entry.look = self.look(watch, counterpart.as_ref().map(|s| &s.state), stat);
+            let quick = self.request.quick || around && !self.is_target(&node.path_of(&entry.name));
+            entry.look = self.look(quick, watch, counterpart.as_ref(), stat);
             untouched &= entry.look == Look::Stat;
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
             untouched &= !moved_mount;
@@ -626,6 +770,12 @@ impl Visitor for Checking<'_> {
             let sealed_state = counterpart.as_ref().map(|s| &s.state);
             if node.is_roots() && !self.goes_deep(&entry.name, sealed_state, stat) {
                 continue;
+            }
+            if around && !self.is_below_deep(&node.path()) {
+                if sealed_state.is_some_and(|sealed| sealed.same_object(stat)) {
+                    continue;
+                }
+                self.deepen(&node.path_of(&entry.name));
             }
             let unsealed_watch = if node.is_roots() {
                 counterpart.is_none() && !self.was_configured(watch, &entry.name)
@@ -657,23 +807,47 @@ impl Visitor for Checking<'_> {
             self.trouble(node.path(), format!("the directory could not be listed: {error}"));
         }
         let path_of = |name: &[u8]| node.path_of(name);
-        let mut appeared = Vec::new();
-        let sealed = self.sealed_of(node, &entries);
-        let mut sealed = sealed.peekable();
+        let rotating = self.may_rotate(node) && listing.is_none();
+        let is_file = |state: &FileState| rotating && state.file_type == FileType::File;
+        let (mut appeared, mut moving) = (Vec::new(), Vec::new());
+        let mut lost = |known: KnownEntry<'_>| match listing {
+            Some(_) => {}
+            None if is_file(&known.state) => moving.push(Moving { known: Some(owned(known)), entry: None }),
+            None => self.missing(&plan, path_of(&known.name), &known),
+        };
+        let mut both = Vec::new();
+        let mut seen = BTreeSet::new();
+        let around = self.is_around(node);
+        let known = self.known_of(node, &entries);
+        let mut known = known.peekable();
         for entry in entries {
-            while let Some(missing) = sealed.next_if(|s| s.name.as_ref().cmp(&*entry.name) == Order::Less) {
-                if listing.is_none() {
-                    self.missing(&plan, path_of(&missing.name), &missing);
-                }
+            while let Some(missing) = known.next_if(|s| s.name.as_ref().cmp(&*entry.name) == Order::Less) {
+                seen.extend(around.then(|| missing.name.to_vec()));
+                lost(missing);
             }
-            match sealed.next_if(|s| *s.name == *entry.name) {
-                Some(sealed) => self.both(path_of(&entry.name), &sealed, entry),
+            seen.extend(around.then(|| entry.name.to_vec()));
+            let counterpart = known.next_if(|s| *s.name == *entry.name);
+            let is_plain = entry.problem.is_none() && entry.state.as_ref().is_none_or(is_file);
+            match counterpart {
+                Some(known) if is_file(&known.state) && is_plain => {
+                    both.push(Moving { known: Some(owned(known)), entry: Some(entry) });
+                }
+                Some(known) => self.both(path_of(&entry.name), &known, entry, false),
+                None if rotating && is_plain && entry.state.is_some() => {
+                    both.push(Moving { known: None, entry: Some(entry) });
+                }
                 None => appeared.push(entry),
             }
         }
-        for missing in sealed.filter(|_| listing.is_none()) {
-            self.missing(&plan, path_of(&missing.name), &missing);
+        for missing in known {
+            seen.extend(around.then(|| missing.name.to_vec()));
+            lost(missing);
         }
+        if around {
+            self.came_and_went(&node.path(), &seen);
+        }
+        moving.extend(both);
+        appeared.extend(self.rotate(node, &plan, moving));
         self.new_names(node, &plan, appeared);
         None
     }
@@ -722,11 +896,167 @@ impl Checking<'_> {
     }
 }
 
-/// A sealed entry on its own.
-struct SealedEntry<'r> {
-    name: std::borrow::Cow<'r, [u8]>,
-    state: FileState,
-    child: Option<Digest>,
+/// A regular file of a directory of logs: what is known of its name, and what is there.
+struct Moving {
+    known: Option<KnownEntry<'static>>,
+    entry: Option<Entry<CheckDir>>,
+}
+
+impl Moving {
+    fn name(&self) -> &[u8] {
+        match (&self.known, &self.entry) {
+            (Some(known), _) => &known.name,
+            (None, Some(entry)) => &entry.name,
+            (None, None) => b"",
+        }
+    }
+
+    fn now(&self) -> Option<&FileState> {
+        self.entry.as_ref().and_then(|entry| entry.state.as_ref())
+    }
+}
+
+fn owned(known: KnownEntry<'_>) -> KnownEntry<'static> {
+    KnownEntry { name: known.name.into_owned().into(), ..known }
+}
+
+/// What must be equal for one file to take the place of another.
+const RIGHTS: AttributeSet =
+    AttributeSet::of(&[Attribute::Mode, Attribute::Owner, Attribute::Group, Attribute::Acl, Attribute::Caps]);
+
+/// A directory of logs as [`rotation`] sees it.
+struct Logs<'a> {
+    directory: RawPath,
+    watch: &'a Watch,
+}
+
+impl rotation::Contents for Logs<'_> {
+    fn prefixes(&self, name: &[u8], now: &FileState, lengths: &[u64]) -> Option<unpack::Prefixes> {
+        unpack::prefixes(&self.directory.join(name), now, lengths).ok().flatten()
+    }
+
+    fn same_rights(&self, before: &FileState, now: &FileState) -> bool {
+        let counted = coverage::counted(self.watch).intersection(RIGHTS);
+        compare(before, now, counted).is_none() && (before.is_privileged() || !now.is_privileged())
+    }
+}
+
+impl Checking<'_> {
+    /// Judges the files of a directory of logs together. Names that are new and not explained are returned.
+    fn rotate(&self, node: &Node<CheckDir>, plan: &Plan<'_>, files: Vec<Moving>) -> Vec<Entry<CheckDir>> {
+        let (Some(root), false) = (self.coverage.roots().get(node.context.root), files.is_empty()) else {
+            return Vec::new();
+        };
+        let logs = Logs { directory: node.path(), watch: self.coverage.watch(root) };
+        let names: Vec<_> = files.iter().map(|file| self.as_name(file, logs.watch)).collect();
+        let tracked = node.context.tracked.get().map(Vec::as_slice).unwrap_or_default();
+        let gone: Vec<_> =
+            tracked.iter().filter(|one| known::is_gone(one)).map(|one| (&*one.name, one.seen)).collect();
+        let verdicts = rotation::judge(&names, &gone, self.started, &logs);
+        let (mut appeared, mut verified) = (Vec::new(), Vec::new());
+        for (file, judged) in files.into_iter().zip(verdicts) {
+            let verdict = judged.verdict;
+            let (name, path) = (file.name().to_vec(), logs.directory.join(file.name()));
+            if judged.settled {
+                let ended = tracked.iter().find(|one| known::is_gone(one) && one.name == name);
+                verified.extend(self.verified(&name, &file, verdict, ended.and_then(|one| one.base)));
+            }
+            match (verdict, file.known, file.entry) {
+                (Verdict::Continues, Some(known), Some(entry)) => self.both(path, &known, entry, false),
+                (Verdict::Fresh, Some(known), Some(entry)) => self.both(path, &known, entry, true),
+                (Verdict::Report, Some(known), Some(entry)) if entry.state.is_some() => {
+                    self.both(path, &known, entry, false);
+                }
+                (Verdict::Report, Some(known), _) => self.missing(plan, path, &known),
+                (Verdict::Report, None, Some(entry)) => appeared.push(entry),
+                _ => {}
+            }
+        }
+        if let Err(error) = self.store.retrack(&logs.directory, &verified) {
+            self.fail(error);
+        }
+        appeared
+    }
+
+    fn as_name<'f>(&self, file: &'f Moving, watch: &Watch) -> rotation::Name<'f> {
+        let known = file.known.as_ref();
+        let continues = match (known, &file.entry) {
+            (Some(known), Some(Entry { state: Some(now), look, prefix, .. })) => {
+                *look == Look::Stat || has_grown(watch, &known.state, now, prefix.as_deref())
+            }
+            // It has rotated, and its place may stay empty.
+            (Some(known), _) => known.is_away(),
+            (None, _) => false,
+        };
+        rotation::Name {
+            name: file.name(),
+            before: known.map(|known| &known.state),
+            now: file.now(),
+            continues,
+            rotated: known.and_then(|known| known.rotated),
+        }
+    }
+
+    /// What is known from now on of a name that was verified, where that is new.
+    /// `ended` is the sealed state that the name has if it ended before.
+    fn verified(
+        &self,
+        name: &[u8],
+        file: &Moving,
+        verdict: Verdict,
+        ended: Option<Digest>,
+    ) -> Option<Tracked> {
+        let known = file.known.as_ref();
+        let before = known.map(|known| &known.state);
+        let stated = |state: FileState, rotated: Option<Timestamp>| {
+            let sealed = known.filter(|known| known.seen.is_none());
+            let base = known.map_or(ended, |known| known.base);
+            let base = base.or_else(|| sealed.map(|s| known::base_of(&s.state)));
+            Some(Tracked { name: name.to_vec(), state, seen: self.started, rotated, base })
+        };
+        let now = Some(self.started);
+        match (verdict, before, file.now()) {
+            (Verdict::Continues, Some(before), Some(after)) => {
+                let looked = file.entry.as_ref().is_some_and(|entry| entry.look != Look::Stat);
+                let away = known.is_some_and(KnownEntry::is_away);
+                let state = if away { known::begun(before, after) } else { known::grown(before, after) };
+                if looked && state != *before { stated(state, known.and_then(|k| k.rotated)) } else { None }
+            }
+            (Verdict::Rotated, _, Some(after)) | (Verdict::Fresh, None, Some(after)) => {
+                stated(after.clone(), now)
+            }
+            (Verdict::Fresh, Some(before), Some(after)) => stated(known::begun(before, after), now),
+            (Verdict::Away, Some(before), None) => stated(known::away(before), now),
+            (Verdict::Gone, Some(before), None) => stated(known::gone(before), now),
+            _ => None,
+        }
+    }
+
+    /// A log that is a place of its own has grown: that is what is known of it from now on.
+    fn root_has_grown(&self, path: &RawPath, known: &KnownEntry<'_>, now: &FileState) {
+        let is_place = known.name.as_ref() == path.as_bytes();
+        let (Some(directory), true) = (path.parent(), is_place) else { return };
+        let state = known::grown(&known.state, now);
+        if state == known.state {
+            return;
+        }
+        let base = known.base.or_else(|| Some(known::base_of(&known.state)));
+        let name = path.name().to_vec();
+        let one = Tracked { name, state, seen: self.started, rotated: known.rotated, base };
+        if let Err(error) = self.store.retrack(&directory, &[one]) {
+            self.fail(error);
+        }
+    }
+
+    /// Targets in a directory of logs that are neither there nor known.
+    fn came_and_went(&self, directory: &RawPath, seen: &BTreeSet<Vec<u8>>) {
+        let targets = self.request.targets.iter().map(|target| &target.path);
+        let unseen = targets.filter(|path| {
+            path.parent().is_some_and(|parent| parent == *directory) && !seen.contains(path.name())
+        });
+        let mut vanished = self.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        vanished.extend(unseen.cloned());
+    }
 }
 
 /// A filesystem that appeared or went away hides what is below: nothing can be said of that.

@@ -9,6 +9,7 @@ pub mod probe;
 mod read;
 pub mod scan;
 pub mod sums;
+pub mod unpack;
 
 pub use entry::{Entry, Look, Problem};
 pub use scan::{Node, Options, Progress, Root, Visitor, scan};

@@ -34,6 +34,7 @@ CREATE TABLE scan(
     outcome TEXT NOT NULL, checked INTEGER NOT NULL, errors INTEGER NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE tracked(
     directory BLOB NOT NULL, name BLOB NOT NULL, state BLOB NOT NULL, first INTEGER NOT NULL,
+    seen INTEGER NOT NULL, rotated INTEGER, base BLOB,
     PRIMARY KEY(directory, name)) WITHOUT ROWID;
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ";

@@ -1,11 +1,23 @@
-//! Files that no baseline holds and that rules allow: their first sighting stands in for one.
+//! What no baseline holds and rules allow: a sighting that was verified stands in for a sealed state.
 
 use crate::Store;
 use crate::error::StoreError;
-use waxseal_model::{FileState, RawPath, Timestamp, record};
+use waxseal_model::{Digest, FileState, RawPath, Timestamp, record};
 
-/// A name that is tracked, and the state it had when it was first seen.
-pub type Tracked = (Vec<u8>, FileState);
+/// A name that is tracked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracked {
+    /// The name in its directory.
+    pub name: Vec<u8>,
+    /// The state that was verified last.
+    pub state: FileState,
+    /// When the look began that saw it.
+    pub seen: Timestamp,
+    /// When a rotation gave the name this content.
+    pub rotated: Option<Timestamp>,
+    /// The hash of the sealed state on which it stands; it counts only while that is the sealed state.
+    pub base: Option<Digest>,
+}
 
 impl Store {
     /// What is tracked directly below a directory, sorted by name.
@@ -14,31 +26,70 @@ impl Store {
     /// As the database says.
     pub fn tracked_in(&self, directory: &RawPath) -> Result<Vec<Tracked>, StoreError> {
         self.read(|connection| {
-            let mut query = connection
-                .prepare_cached("SELECT name, state FROM tracked WHERE directory = ?1 ORDER BY name")?;
+            let mut query = connection.prepare_cached(
+                "SELECT name, state, seen, rotated, base FROM tracked WHERE directory = ?1 ORDER BY name",
+            )?;
             let mut rows = query.query([directory.as_bytes()])?;
             let mut tracked = Vec::new();
             while let Some(row) = rows.next()? {
                 let state: Vec<u8> = row.get(1)?;
-                tracked.push((row.get(0)?, record::state_from_bytes(&state)?));
+                tracked.push(Tracked {
+                    name: row.get(0)?,
+                    state: record::state_from_bytes(&state)?,
+                    seen: Timestamp::from_micros(row.get(2)?),
+                    rotated: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros),
+                    base: row.get::<_, Option<Digest>>(4)?,
+                });
             }
             Ok(tracked)
         })
     }
 
-    /// Tracks new names of a directory. A name that is tracked already keeps its first state.
+    /// Tracks names of a directory from their first sighting. A name that is tracked already keeps its state.
     ///
     /// # Errors
     /// As the database says.
-    pub fn track(&self, directory: &RawPath, new: &[Tracked], now: Timestamp) -> Result<(), StoreError> {
+    pub fn track(&self, directory: &RawPath, new: &[Tracked]) -> Result<(), StoreError> {
+        self.write_tracked(directory, new, "ON CONFLICT DO NOTHING")
+    }
+
+    /// Tracks names of a directory by what they are now; what was tracked of them before is replaced.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn retrack(&self, directory: &RawPath, tracked: &[Tracked]) -> Result<(), StoreError> {
+        self.write_tracked(
+            directory,
+            tracked,
+            "ON CONFLICT DO UPDATE SET state = excluded.state, seen = excluded.seen,
+                rotated = excluded.rotated, base = excluded.base",
+        )
+    }
+
+    fn write_tracked(
+        &self,
+        directory: &RawPath,
+        tracked: &[Tracked],
+        conflict: &str,
+    ) -> Result<(), StoreError> {
+        if tracked.is_empty() {
+            return Ok(());
+        }
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
-        for (name, state) in new {
-            transaction
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO tracked(directory, name, state, first) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute((directory.as_bytes(), name, record::state_to_bytes(state), now.as_micros()))?;
+        let sql = format!(
+            "INSERT INTO tracked(directory, name, state, first, seen, rotated, base)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6) {conflict}"
+        );
+        for one in tracked {
+            transaction.prepare_cached(&sql)?.execute((
+                directory.as_bytes(),
+                &one.name,
+                record::state_to_bytes(&one.state),
+                one.seen.as_micros(),
+                one.rotated.map(|time| time.as_micros()),
+                one.base,
+            ))?;
         }
         Ok(transaction.commit()?)
     }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Expect, Fs, Machine, Place, Story};
+use waxseal_scenarios::{Expect, Fs, Machine, Place, Story, mismatch, tools};
 
 const APPEND_ONLY: &str = "change = \"append-only\"";
 const ADDITIONS_ALLOWED: &str = "change = \"additions-allowed\"";
@@ -86,7 +86,7 @@ fn s46_rights_on_a_log_count_all_the_same() {
             append(place.at("log"), b"third line\n");
             chmod(place.at("log"), 0o666);
         },
-        expect: |_| vec![Expect::modified("log").fields(&["mode"]).after("mode", "0666")],
+        expect: |_| vec![Expect::metadata("log").fields(&["mode"]).after("mode", "0666")],
     }
     .on_all();
 }
@@ -190,4 +190,258 @@ fn s51_old_files_may_not_change_where_new_ones_are_fine() {
         expect: |_| vec![Expect::modified("changed"), Expect::removed("gone")],
     }
     .on_all();
+}
+
+/// What a rotation does, one step after another.
+type Steps<'s> = &'s [&'s dyn Fn(&Machine)];
+
+/// Tells a rotation twice: looked at after each step, and only at the end; then with the monitor running.
+fn quiet(before: &dyn Fn(&Machine), steps: Steps<'_>) {
+    let start = || {
+        let machine = Machine::new();
+        before(&machine);
+        machine.watch_tree(APPEND_ONLY);
+        machine.init();
+        machine
+    };
+    let machine = start();
+    for step in steps {
+        step(&machine);
+        machine.check().expect_intact();
+        machine.check_quick().expect_intact();
+    }
+    // What is known now is held to.
+    fs::write(machine.at("log"), "forged").unwrap();
+    machine.check().expect_changed();
+
+    let machine = start();
+    steps.iter().for_each(|step| step(&machine));
+    machine.check_quick().expect_intact();
+    machine.check().expect_intact();
+
+    let machine = start();
+    let mut watching = machine.watch();
+    steps.iter().for_each(|step| step(&machine));
+    write(machine.at("zz-sentinel"), "");
+    let expected = [Expect::added("zz-sentinel")];
+    watching.next_matching(|line| line["path"] == machine.at("zz-sentinel").to_str().unwrap());
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    watching.stop();
+}
+
+fn rename(machine: &Machine, from: &str, to: &str) {
+    fs::rename(machine.at(from), machine.at(to)).unwrap();
+}
+
+fn compress(machine: &Machine, tool: &str, name: &str) {
+    let name = machine.at(name);
+    tools::run(tool, ["-q", "-f", name.to_str().unwrap()]);
+    if tool == "zstd" {
+        fs::remove_file(name).unwrap();
+    }
+}
+
+fn make_generations(machine: &Machine) {
+    write(machine.at("log"), "the newest line\n".repeat(500));
+    write(machine.at("log.1"), "an older line\n".repeat(400));
+    for (number, content) in [(2, "a still older line\n"), (3, "the oldest line\n")] {
+        write(machine.at(&format!("log.{number}")), content.repeat(300));
+        compress(machine, "gzip", &format!("log.{number}"));
+    }
+}
+
+/// As logrotate does it with `rotate 3`, `compress` and `delaycompress`.
+fn rotate_delayed(machine: &Machine) {
+    append(machine.at("log"), b"a last line\n");
+    compress(machine, "gzip", "log.1");
+    rename(machine, "log.3.gz", "log.4.gz");
+    rename(machine, "log.2.gz", "log.3.gz");
+    rename(machine, "log.1.gz", "log.2.gz");
+    rename(machine, "log", "log.1");
+    write(machine.at("log"), "");
+    fs::remove_file(machine.at("log.4.gz")).unwrap();
+    append(machine.at("log"), b"a first line\n");
+}
+
+#[test]
+fn s47_rename_and_delayed_gzip_over_several_generations() {
+    if tools::has("gzip") {
+        quiet(&make_generations, &[&rotate_delayed]);
+        quiet(&make_generations, &[&rotate_delayed, &rotate_delayed, &rotate_delayed]);
+    }
+}
+
+#[test]
+fn s47_each_step_of_a_rotation_on_its_own() {
+    if tools::has("gzip") {
+        quiet(
+            &make_generations,
+            &[
+                &|m| compress(m, "gzip", "log.1"),
+                &|m| rename(m, "log.3.gz", "log.4.gz"),
+                &|m| rename(m, "log.2.gz", "log.3.gz"),
+                &|m| rename(m, "log.1.gz", "log.2.gz"),
+                &|m| append(m.at("log"), b"a last line\n"),
+                &|m| rename(m, "log", "log.1"),
+                &|m| append(m.at("log.1"), b"a line by a process that has it open\n"),
+                &|m| write(m.at("log"), ""),
+                &|m| fs::remove_file(m.at("log.4.gz")).unwrap(),
+                &|m| append(m.at("log"), b"a first line\n"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn s48_a_byte_altered_before_compression() {
+    if !tools::has("gzip") {
+        return;
+    }
+    let machine = Machine::new();
+    make_generations(&machine);
+    machine.watch_tree(APPEND_ONLY);
+    machine.init();
+    rename(&machine, "log.3.gz", "log.4.gz");
+    rename(&machine, "log.2.gz", "log.3.gz");
+    compress(&machine, "gzip", "log.1");
+    rename(&machine, "log.1.gz", "log.2.gz");
+    rename(&machine, "log", "log.1");
+    let mut content = fs::read(machine.at("log.1")).unwrap();
+    content[3000] ^= 1;
+    fs::write(machine.at("log.1"), content).unwrap();
+    write(machine.at("log"), "a first line\n");
+    for report in [machine.check(), machine.check_quick(), machine.check()] {
+        let report = report.expect_changed();
+        let kind = |name: &str| report.change_at(machine.at(name)).map(|change| change.kind());
+        assert_eq!(kind("log"), Some("modified"), "{:#?}", report.output);
+        assert_eq!(kind("log.1"), Some("modified"), "{:#?}", report.output);
+    }
+}
+
+#[test]
+fn s48_a_byte_altered_and_compressed_at_once() {
+    Story {
+        rule: APPEND_ONLY,
+        needs: &["gzip"],
+        root: false,
+        before: |place| write(place.at("log"), "a line that tells\n".repeat(300)),
+        then: |place| {
+            fs::rename(place.at("log"), place.at("log.1")).unwrap();
+            let mut content = fs::read(place.at("log.1")).unwrap();
+            content[2000] ^= 1;
+            fs::write(place.at("log.1"), content).unwrap();
+            tools::run("gzip", [place.at("log.1")]);
+            write(place.at("log"), "a first line\n");
+        },
+        expect: |_| vec![Expect::modified("log").field("content"), Expect::added("log.1.gz")],
+    }
+    .on_all();
+}
+
+#[test]
+fn s49_compressed_at_once_by_each_tool() {
+    for (tool, ending) in [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst"), ("bzip2", "bz2")] {
+        if !tools::has(tool) {
+            continue;
+        }
+        let name = |number: u32| format!("log.{number}.{ending}");
+        quiet(
+            &|m| write(m.at("log"), "a line\n".repeat(9000)),
+            &[
+                &|m| {
+                    append(m.at("log"), b"a last line\n");
+                    rename(m, "log", "log.1");
+                    write(m.at("log"), "of the second log\n".repeat(50));
+                    compress(m, tool, "log.1");
+                },
+                &|m| {
+                    rename(m, &name(1), &name(2));
+                    rename(m, "log", "log.1");
+                    compress(m, tool, "log.1");
+                    write(m.at("log"), "of the third log\n");
+                },
+            ],
+        );
+    }
+}
+
+#[test]
+fn s49_copytruncate() {
+    let truncate = |m: &Machine| {
+        fs::OpenOptions::new().write(true).open(m.at("log")).unwrap().set_len(0).unwrap();
+    };
+    quiet(
+        &|m| write(m.at("log"), "a line\n".repeat(5000)),
+        &[
+            &|m| append(m.at("log"), b"a line more\n"),
+            &|m| {
+                fs::copy(m.at("log"), m.at("log.1")).unwrap();
+            },
+            &truncate,
+            &|m| append(m.at("log"), b"a first line\n"),
+        ],
+    );
+}
+
+#[test]
+fn s49_dated_names_and_empty_logs() {
+    quiet(
+        &|m| {
+            write(m.at("log"), "a line\n".repeat(100));
+            write(m.at("log-20260101"), "an older line\n".repeat(100));
+            write(m.at("empty.log"), "");
+            write(m.at("empty.log.1"), "");
+        },
+        &[
+            &|m| {
+                rename(m, "log", "log-20260102");
+                write(m.at("log"), "");
+            },
+            &|m| append(m.at("log"), b"a first line\n"),
+            &|m| {
+                rename(m, "empty.log.1", "empty.log.2");
+                rename(m, "empty.log", "empty.log.1");
+                write(m.at("empty.log"), "");
+            },
+        ],
+    );
+}
+
+#[test]
+fn s45_what_was_written_since_the_seal_is_guarded_as_well() {
+    let machine = Machine::new();
+    write(machine.at("log"), "sealed\n");
+    machine.watch_tree(APPEND_ONLY);
+    machine.init();
+    append(machine.at("log"), b"an attacker was here\n");
+    machine.check().expect_intact();
+    fs::write(machine.at("log"), "sealed\nnothing was to be seen\n").unwrap();
+    for report in [machine.check_quick(), machine.check()] {
+        let report = report.expect_changed();
+        assert_eq!(report.change_at(machine.at("log")).unwrap().kind(), "modified", "{:#?}", report.output);
+    }
+    // Cutting it back to what was sealed loses the line as well.
+    fs::write(machine.at("log"), "sealed\n").unwrap();
+    machine.check().expect_changed();
+    fs::write(machine.at("log"), "sealed\nan attacker was here\nand more\n").unwrap();
+    machine.check().expect_intact();
+}
+
+#[test]
+fn s47_a_file_that_looks_like_a_rotation_and_is_none() {
+    Story {
+        rule: APPEND_ONLY,
+        needs: &[],
+        root: false,
+        before: |place| {
+            make_log(place);
+            write(place.at("log.1"), "an older line\n");
+        },
+        then: |place| {
+            write(place.at("log.2"), "forged\n");
+            fs::remove_file(place.at("log.1")).unwrap();
+        },
+        expect: |_| vec![Expect::added("log.2"), Expect::removed("log.1")],
+    }
+    .on(&[Fs::Ext4]);
 }
