@@ -363,7 +363,7 @@ impl Family<'_> {
         let (Some(name), Some(age)) = (self.names.get(at), self.ages.get(at)) else { return false };
         let known = |other: &&Name<'_>| other.before.is_some();
         let lately = self.names.iter().filter_map(|name| name.rotated).any(|time| time >= self.recent);
-        let packed = self.names.iter().copied().filter(|n| known(&n)).any(|original| {
+        let packed = self.names.iter().copied().filter(|n| known(n)).any(|original| {
             let rest = name.name.strip_prefix(original.name).and_then(|rest| rest.strip_prefix(b"."));
             rest.is_some_and(|rest| PACKED.contains(&rest))
         });
@@ -373,7 +373,7 @@ impl Family<'_> {
             .zip(&self.ages)
             .filter(|(name, _)| known(name))
             .all(|(_, other)| *other == Age::Live || age.is_newer(*other) == Some(true))
-            && self.names.iter().any(|name| known(&name));
+            && self.names.iter().any(known);
         lately || packed || next
     }
 }

@@ -101,21 +101,22 @@ mod tests {
     use crate::testing::{file, store};
 
     #[test]
-    fn the_first_sighting_stays() {
+    fn the_first_sighting_stays_until_it_is_replaced() {
         let (_home, store) = store();
         let directory = RawPath::new(b"/srv/\xff".as_slice());
-        let now = Timestamp::new(1, 0);
-        let names = |names: &[&[u8]], content| -> Vec<Tracked> {
-            names.iter().map(|name| (name.to_vec(), file(7, content))).collect()
+        let one = |name: &[u8], content| Tracked {
+            name: name.to_vec(),
+            state: file(7, content),
+            seen: Timestamp::new(1, 0),
+            rotated: None,
+            base: None,
         };
-        store.track(&directory, &names(&[b"b", b"\xfe\n"], 1), now).unwrap();
-        store.track(&directory, &names(&[b"a", b"b"], 2), now).unwrap();
-        let tracked = store.tracked_in(&directory).unwrap();
-        let seen: Vec<(&[u8], Option<u8>)> = tracked
-            .iter()
-            .map(|(name, state)| (name.as_slice(), state.digests.sha256.map(|digest| digest[0])))
-            .collect();
-        assert_eq!(seen, [(&b"a"[..], Some(2)), (b"b", Some(1)), (b"\xfe\n", Some(1))]);
+        store.track(&directory, &[one(b"b", 1), one(b"\xfe\n", 1)]).unwrap();
+        store.track(&directory, &[one(b"a", 2), one(b"b", 2)]).unwrap();
+        let first = [one(b"a", 2), one(b"b", 1), one(b"\xfe\n", 1)];
+        assert_eq!(store.tracked_in(&directory).unwrap(), first);
+        store.retrack(&directory, &[one(b"b", 2)]).unwrap();
+        assert_eq!(store.tracked_in(&directory).unwrap().get(1), Some(&one(b"b", 2)));
         assert_eq!(store.tracked_in(&RawPath::new(b"/srv".as_slice())).unwrap(), []);
         store.writer().execute_batch("UPDATE tracked SET state = x'ff'").unwrap();
         assert!(store.tracked_in(&directory).is_err());
