@@ -177,7 +177,15 @@ impl Machine {
     fn bare_command(&self) -> Command {
         let copy = self.home.path().join("program");
         let mut command = Command::new(if self.user.is_some() { &copy } else { binary::waxseal() });
-        for variable in ["WAXSEAL_CONFIG", "WAXSEAL_STATE_DIR", "WAXSEAL_LOG", "NO_COLOR", "FORCE_COLOR"] {
+        for variable in [
+            "XDG_CONFIG_HOME",
+            "XDG_STATE_HOME",
+            "WAXSEAL_CONFIG",
+            "WAXSEAL_STATE_DIR",
+            "WAXSEAL_LOG",
+            "NO_COLOR",
+            "FORCE_COLOR",
+        ] {
             command.env_remove(variable);
         }
         command.env("HOME", self.home.path()).current_dir(self.home.path()).stdin(Stdio::null());
@@ -207,6 +215,36 @@ impl Machine {
         let mut command = self.bare_command();
         command.args(arguments.into_iter().map(Into::into));
         Running::start(command).finish(HANGS_AFTER)
+    }
+
+    /// Runs a command to its end by way of another program, which is named with its arguments.
+    pub fn waxseal_under(
+        &self,
+        by: &[&str],
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Output {
+        Running::start(self.under(by, &self.command(&self.state_dir(), arguments))).finish(HANGS_AFTER)
+    }
+
+    fn under(&self, by: &[&str], inner: &Command) -> Command {
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command whose standard output nobody reads any more.
+    pub fn waxseal_into_closed_pipe(
+        &self,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Output {
+        let mut command = self.command(&self.state_dir(), arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("waxseal starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("wait");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Output { code: output.status.code(), signal: output.status.signal(), stdout: Vec::new(), stderr }
     }
 
     /// Begins a command, to be ended or waited for by the test.
@@ -257,10 +295,7 @@ impl Machine {
     #[track_caller]
     pub fn watch_without_marks(&self) -> Watching {
         let inner = self.command(&self.state_dir(), ["--json", "watch"]);
-        let mut command = Command::new("setpriv");
-        command.args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]);
-        command.arg(inner.get_program()).args(inner.get_args());
-        command.current_dir(self.home.path()).stdin(Stdio::null());
+        let command = self.under(&["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"], &inner);
         Watching::start(command)
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use waxseal_model::{Change, ChangeKind, RawPath, Severity};
 
-/// How many changes a report of one screen shows in full.
-const SHOWN: usize = 12;
+/// How many changes a report of one screen shows in full: each takes up to six lines.
+const SHOWN: usize = 6;
 /// How many directories it names.
 const DIRECTORIES: usize = 5;
 
