@@ -270,17 +270,31 @@ impl Family<'_> {
         homes
     }
 
-    /// Names newer than the one that holds what the live log held: they were the live log between two looks.
+    /// Names newer than whatever holds what was known: they were the live log between two looks.
     fn between(&self, homes: &[Option<usize>]) -> Vec<usize> {
-        let live = self.ages.iter().position(|age| *age == Age::Live);
-        let home = live.and_then(|live| homes.get(live).copied().flatten());
-        let Some(home) = home.and_then(|home| self.ages.get(home).copied()) else { return Vec::new() };
+        let Some(live) = self.ages.iter().position(|age| *age == Age::Live) else { return Vec::new() };
+        let bounds: Vec<Age> = match homes.get(live).copied().flatten() {
+            Some(home) => self.ages.get(home).copied().into_iter().collect(),
+            // The log was known to be empty: what was written to it since may have rotated by now.
+            None if self
+                .names
+                .get(live)
+                .is_some_and(|n| n.continues && n.before.is_some_and(|b| b.size == 0)) =>
+            {
+                let is_at = |at: usize| homes.get(at).copied().flatten().unwrap_or(at);
+                let known = (0..self.names.len())
+                    .filter(|at| *at != live && self.names.get(*at).is_some_and(|n| n.before.is_some()));
+                known.filter_map(|at| self.ages.get(is_at(at)).copied()).collect()
+            }
+            None => return Vec::new(),
+        };
         let newer = |at: &usize| {
-            let age = self.ages.get(*at).copied();
-            let is_there = self.names.get(*at).is_some_and(|name| name.now.is_some() && !name.continues);
-            is_there
+            let (Some(name), Some(age)) = (self.names.get(*at), self.ages.get(*at)) else { return false };
+            name.now.is_some_and(|now| !now.is_privileged())
+                && !name.continues
                 && !homes.contains(&Some(*at))
-                && age.is_some_and(|age| age != Age::Live && age.is_newer(home) == Some(true))
+                && *age != Age::Live
+                && bounds.iter().all(|bound| age.is_newer(*bound) == Some(true))
         };
         (0..self.names.len()).filter(newer).collect()
     }
@@ -361,7 +375,7 @@ impl Family<'_> {
     /// the live log; or where the log has just rotated.
     fn may_begin(&self, at: usize) -> bool {
         let (Some(name), Some(age)) = (self.names.get(at), self.ages.get(at)) else { return false };
-        let known = |other: &&Name<'_>| other.before.is_some();
+        let known = |other: &Name<'_>| other.before.is_some();
         let lately = self.names.iter().filter_map(|name| name.rotated).any(|time| time >= self.recent);
         let packed = self.names.iter().copied().filter(|n| known(n)).any(|original| {
             let rest = name.name.strip_prefix(original.name).and_then(|rest| rest.strip_prefix(b"."));

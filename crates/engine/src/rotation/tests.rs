@@ -131,6 +131,14 @@ fn what_was_never_seen_is_the_log_between_two_looks() {
         ("log.3", "-", "aa", Rotated),
         ("log.4", "-", "zz", Report),
     ]);
+    // The log was empty when it was seen last.
+    tell(&[
+        ("log", "", "cc", Continues),
+        ("log.1.gz", "-", "bb", Fresh),
+        ("log.1", "aa", "-", Gone),
+        ("log.2.gz", "-", "aa", Rotated),
+        ("log.3.gz", "-", "zz", Report),
+    ]);
 }
 
 #[test]
