@@ -387,7 +387,7 @@ impl Family<'_> {
             .zip(&self.ages)
             .filter(|(name, _)| known(name))
             .all(|(_, other)| *other == Age::Live || age.is_newer(*other) == Some(true))
-            && self.names.iter().any(known);
+            && self.names.iter().any(|name| known(name));
         lately || packed || next
     }
 }

@@ -218,15 +218,6 @@ fn quiet(before: &dyn Fn(&Machine), steps: Steps<'_>) {
     steps.iter().for_each(|step| step(&machine));
     machine.check_quick().expect_intact();
     machine.check().expect_intact();
-
-    let machine = start();
-    let mut watching = machine.watch();
-    steps.iter().for_each(|step| step(&machine));
-    write(machine.at("zz-sentinel"), "");
-    let expected = [Expect::added("zz-sentinel")];
-    watching.next_matching(|line| line["path"] == machine.at("zz-sentinel").to_str().unwrap());
-    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
-    watching.stop();
 }
 
 fn rename(machine: &Machine, from: &str, to: &str) {
