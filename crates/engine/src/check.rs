@@ -928,11 +928,26 @@ const RIGHTS: AttributeSet =
 struct Logs<'a> {
     directory: RawPath,
     watch: &'a Watch,
+    plan: &'a Plan<'a>,
+    /// The files that were there.
+    seen: BTreeSet<Vec<u8>>,
 }
 
 impl rotation::Contents for Logs<'_> {
     fn prefixes(&self, name: &[u8], now: &FileState, lengths: &[u64]) -> Option<unpack::Prefixes> {
         unpack::prefixes(&self.directory.join(name), now, lengths).ok().flatten()
+    }
+
+    fn is_steady(&self) -> bool {
+        let is_new = |name: &[u8]| {
+            !self.seen.contains(name) && self.plan.selection(name, false) == Selection::Selected
+        };
+        let new = place::names(&self.directory, is_new).unwrap_or_default();
+        let is_file = |name: &[u8]| {
+            let there = place::stat(&self.directory.join(name)).ok().flatten();
+            there.is_some_and(|state| state.file_type == FileType::File)
+        };
+        !new.iter().any(|name| is_file(name))
     }
 
     fn same_rights(&self, before: &FileState, now: &FileState) -> bool {
@@ -947,11 +962,16 @@ impl Checking<'_> {
         let (Some(root), false) = (self.coverage.roots().get(node.context.root), files.is_empty()) else {
             return Vec::new();
         };
-        let logs = Logs { directory: node.path(), watch: self.coverage.watch(root) };
+        let seen =
+            files.iter().filter(|file| file.now().is_some()).map(|file| file.name().to_vec()).collect();
+        let logs = Logs { directory: node.path(), watch: self.coverage.watch(root), plan, seen };
         let names: Vec<_> = files.iter().map(|file| self.as_name(file, logs.watch)).collect();
         let tracked = node.context.tracked.get().map(Vec::as_slice).unwrap_or_default();
-        let gone: Vec<_> =
-            tracked.iter().filter(|one| known::is_gone(one)).map(|one| (&*one.name, one.seen)).collect();
+        let gone: Vec<_> = tracked
+            .iter()
+            .filter(|one| known::is_gone(one))
+            .map(|one| rotation::Ended { name: &one.name, held: &one.state, time: one.seen })
+            .collect();
         let verdicts = rotation::judge(&names, &gone, self.started, &logs);
         let (mut appeared, mut verified) = (Vec::new(), Vec::new());
         for (file, judged) in files.into_iter().zip(verdicts) {

@@ -49,7 +49,7 @@ pub(crate) fn base_of(sealed: &FileState) -> Digest {
 
 /// Whether it stands for a name that ended with a rotation: it is not known any more.
 pub(crate) fn is_gone(tracked: &Tracked) -> bool {
-    tracked.state.links == 0 && tracked.state.digests.sha256.is_none()
+    tracked.state.links == 0 && tracked.state.digests.sha256 != Some(EMPTY)
 }
 
 /// The sealed entries with what was verified since; both sorted by name.
@@ -121,7 +121,9 @@ pub(crate) fn away(known: &FileState) -> FileState {
     }
 }
 
-/// A name that ended.
+/// A name that ended. What it held is kept: a look that fell into the midst of a rotation may not have seen where
+/// that went.
 pub(crate) fn gone(known: &FileState) -> FileState {
-    FileState { size: 0, links: 0, digests: Digests::default(), ..known.clone() }
+    let digests = if known.size == 0 { Digests::default() } else { known.digests.clone() };
+    FileState { links: 0, digests, ..known.clone() }
 }

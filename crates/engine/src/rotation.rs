@@ -26,6 +26,17 @@ pub struct Name<'a> {
     pub rotated: Option<Timestamp>,
 }
 
+/// A name that ended with a rotation.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// What it held.
+    pub held: &'a FileState,
+    /// When that was noticed.
+    pub time: Timestamp,
+}
+
 /// What is to be done about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -61,15 +72,12 @@ pub trait Contents {
     fn prefixes(&self, name: &[u8], now: &FileState, lengths: &[u64]) -> Option<Prefixes>;
     /// Whether one may stand for the other as far as rights are concerned.
     fn same_rights(&self, before: &FileState, now: &FileState) -> bool;
+    /// Whether the directory holds no name that was not there when it was looked at.
+    fn is_steady(&self) -> bool;
 }
 
-/// What is to be done about each name, in the order given. `gone` are names that ended lately, and when.
-pub fn judge(
-    names: &[Name<'_>],
-    gone: &[(&[u8], Timestamp)],
-    now: Timestamp,
-    contents: &dyn Contents,
-) -> Vec<Judged> {
+/// What is to be done about each name, in the order given. `gone` are names that ended.
+pub fn judge(names: &[Name<'_>], gone: &[Ended<'_>], now: Timestamp, contents: &dyn Contents) -> Vec<Judged> {
     let first = |n: &Name<'_>| if n.continues { Verdict::Continues } else { Verdict::Report };
     let mut verdicts: Vec<Judged> =
         names.iter().map(|n| Judged { verdict: first(n), settled: true }).collect();
@@ -84,12 +92,12 @@ pub fn judge(
             continue;
         }
         let recent = now.minus_seconds(RECENT_SECONDS);
-        let ended = gone.iter().filter(|(name, time)| *time >= recent && parse(name).0 == key);
+        let ended = gone.iter().filter(|one| one.time >= recent && parse(one.name).0 == key);
         let family = Family {
             ages: members.iter().map(|(_, name)| parse(name.name).1).collect(),
             names: members.iter().map(|(_, name)| *name).collect(),
             recent,
-            ended: ended.map(|(_, time)| *time).collect(),
+            ended: ended.copied().collect(),
             contents,
         };
         let judged = family.judge();
@@ -170,14 +178,16 @@ struct Family<'a> {
     names: Vec<&'a Name<'a>>,
     ages: Vec<Age>,
     recent: Timestamp,
-    /// When names of the family ended lately.
-    ended: Vec<Timestamp>,
+    /// Names of the family that ended lately.
+    ended: Vec<Ended<'a>>,
     contents: &'a dyn Contents,
 }
 
 /// What may be where another name's content has gone.
 struct Candidate {
     at: usize,
+    /// It is, byte by byte, what a known name held.
+    renamed: bool,
     found: Option<Prefixes>,
 }
 
@@ -188,7 +198,8 @@ impl Family<'_> {
         let moved = homes.iter().any(Option::is_some);
         let mut verdicts: Vec<Verdict> = self.names.iter().map(|_| Verdict::Report).collect();
         let between = self.between(&homes);
-        let dropped = self.dropped(&homes, moved, between.len());
+        let found_again = self.found_again(&homes, &lengths, &candidates);
+        let dropped = self.dropped(&homes, &candidates, moved, between.len());
         for (at, name) in self.names.iter().enumerate() {
             let explained = name.before.is_none()
                 || homes.get(at).is_some_and(Option::is_some)
@@ -201,6 +212,7 @@ impl Family<'_> {
                 _ if name.continues && !holds_other => Verdict::Continues,
                 _ if !explained => Verdict::Report,
                 Some(_) if holds_other => Verdict::Rotated,
+                Some(_) if found_again.contains(&at) => Verdict::Rotated,
                 Some(_) if between.contains(&at) => Verdict::Fresh,
                 Some(_) if live && name.before.is_some() => Verdict::Fresh,
                 Some(now) if name.before.is_some() && moved && now.size == 0 => Verdict::Fresh,
@@ -217,7 +229,8 @@ impl Family<'_> {
 
     /// The known lengths, and what names hold that are new or hold something else than before.
     fn candidates(&self) -> (Vec<u64>, Vec<Candidate>) {
-        let mut lengths: Vec<u64> = self.names.iter().filter_map(|n| n.before).map(|s| s.size).collect();
+        let known = self.names.iter().filter_map(|n| n.before).chain(self.ended.iter().map(|one| one.held));
+        let mut lengths: Vec<u64> = known.map(|state| state.size).collect();
         lengths.sort_unstable();
         lengths.dedup();
         let mut candidates = Vec::new();
@@ -231,7 +244,7 @@ impl Family<'_> {
                     |known: &&Name<'_>| known.before.is_some_and(|before| is_same_content(before, now));
                 let renamed = now.size > 0 && self.names.iter().copied().any(|name| is_same(&name));
                 let found = if renamed { None } else { self.contents.prefixes(name.name, now, &lengths) };
-                candidates.push(Candidate { at, found });
+                candidates.push(Candidate { at, renamed, found });
             }
         }
         (lengths, candidates)
@@ -299,18 +312,45 @@ impl Family<'_> {
         (0..self.names.len()).filter(newer).collect()
     }
 
+    /// New names that hold what a name held that ended lately: that look fell into the midst of a rotation.
+    fn found_again(&self, homes: &[Option<usize>], lengths: &[u64], candidates: &[Candidate]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for one in self.ended.iter().filter(|one| one.held.size > 0) {
+            let fits = |candidate: &&Candidate| {
+                let now = self.names.get(candidate.at).and_then(|name| name.now);
+                !homes.contains(&Some(candidate.at))
+                    && !found.contains(&candidate.at)
+                    && now.is_some_and(|now| {
+                        self.contents.same_rights(one.held, now)
+                            && (is_same_content(one.held, now) || holds(candidate, one.held, lengths))
+                    })
+            };
+            let at = candidates.iter().find(fits).map(|candidate| candidate.at);
+            found.extend(at);
+        }
+        found
+    }
+
     /// The oldest names, whose content is nowhere any more: as many as the log has rotated.
-    fn dropped(&self, homes: &[Option<usize>], moved: bool, between: usize) -> Vec<usize> {
+    fn dropped(
+        &self,
+        homes: &[Option<usize>],
+        candidates: &[Candidate],
+        moved: bool,
+        between: usize,
+    ) -> Vec<usize> {
         let live = self.ages.iter().position(|age| *age == Age::Live);
         let now = live.is_some_and(|live| homes.get(live).is_some_and(Option::is_some));
         let rotated = live.and_then(|live| self.names.get(live)).and_then(|live| live.rotated);
         let lately =
-            rotated.is_some_and(|time| time >= self.recent && self.ended.iter().all(|end| *end < time));
+            rotated.is_some_and(|time| time >= self.recent && self.ended.iter().all(|one| one.time < time));
         let mut credit = if now { 1 + between } else { usize::from(lately) };
         let mut known: Vec<usize> = (0..self.names.len())
             .filter(|at| self.names.get(*at).is_some_and(|n| n.before.is_some()))
             .collect();
         let age = |at: &usize| self.ages.get(*at).copied().unwrap_or(Age::Live);
+        // Where something moved under our eyes, it may be what is missing.
+        let is_steady = candidates.iter().all(|candidate| candidate.found.is_some() || candidate.renamed);
         let mut dropped = Vec::new();
         while let Some(oldest) = known
             .iter()
@@ -321,7 +361,15 @@ impl Family<'_> {
             let lost = !name.continues && homes.get(oldest).is_some_and(Option::is_none);
             let empty = name.before.is_some_and(|before| before.size == 0);
             let free = empty && (moved || lately);
-            if age(&oldest) == Age::Live || !lost || !(free || credit > 0) {
+            // What a rotation made is not what it ends.
+            let has_successor = now || known.iter().any(|at| *at != oldest && age(at) != Age::Live);
+            if age(&oldest) == Age::Live
+                || !lost
+                || !has_successor
+                || !is_steady
+                || !self.contents.is_steady()
+                || !(free || credit > 0)
+            {
                 break;
             }
             credit -= usize::from(!free);

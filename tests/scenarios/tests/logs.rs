@@ -218,6 +218,19 @@ fn quiet(before: &dyn Fn(&Machine), steps: Steps<'_>) {
     steps.iter().for_each(|step| step(&machine));
     machine.check_quick().expect_intact();
     machine.check().expect_intact();
+
+    let machine = start();
+    let mut watching = machine.watch();
+    let mut expected = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        step(&machine);
+        // What came before this has been looked at when it is reported.
+        let sentinel = format!("zz-{number}-sentinel");
+        write(machine.at(&sentinel), "x");
+        expected.push(Expect::added(sentinel));
+        watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    }
+    watching.stop();
 }
 
 fn rename(machine: &Machine, from: &str, to: &str) {

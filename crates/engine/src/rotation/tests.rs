@@ -50,6 +50,10 @@ impl Contents for Disk {
         })
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn same_rights(&self, before: &FileState, now: &FileState) -> bool {
         before.mode == now.mode
     }
@@ -159,9 +163,25 @@ fn the_oldest_ends_once_for_each_rotation() {
     ]);
     tell(&[("log", "d", "d", Continues), ("log.3", "a", "-", Report)]);
     let recent = Some(Timestamp::new(99_000, 0));
-    tell_at(&[("log", "d", "d", Continues), ("log.3", "a", "-", Gone)], recent);
+    let one_left =
+        |rest| [("log", "d", "d", Continues), ("log.2", "b", "b", Continues), ("log.3", "a", "-", rest)];
+    tell_at(&one_left(Gone), recent);
+    tell_at(&[("log", "d", "d", Continues), ("log.1", "a", "-", Report)], recent);
     let long_ago = Some(Timestamp::new(9_000, 0));
-    tell_at(&[("log", "d", "d", Continues), ("log.3", "a", "-", Report)], long_ago);
+    tell_at(&one_left(Report), long_ago);
+}
+
+#[test]
+fn what_ended_in_the_midst_of_a_rotation_is_found_again() {
+    let (held, there) = (state("aa"), state("aa"));
+    let disk = Disk([(b"log.4".to_vec(), "aa".into())].into());
+    let name = Name { name: b"log.4", before: None, now: Some(&there), continues: false, rotated: None };
+    let judged = |seconds| {
+        let ended = Ended { name: b"log.3", held: &held, time: Timestamp::new(seconds, 0) };
+        judge(std::slice::from_ref(&name), &[ended], Timestamp::new(100_000, 0), &disk)
+    };
+    assert_eq!(judged(99_000), [Judged { verdict: Rotated, settled: true }]);
+    assert_eq!(judged(9_000), [Judged { verdict: Report, settled: true }]);
 }
 
 #[test]
