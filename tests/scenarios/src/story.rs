@@ -97,6 +97,10 @@ impl<K> Story<K> {
 
     /// Tells a story of which fanotify tells on these filesystems and inotify does not.
     pub fn by_marks_on(&self, filesystems: &[Fs]) {
+        if !is_root() {
+            // Nobody else may mark a filesystem.
+            return self.by_scans_on(filesystems);
+        }
         let (inotify, marks): (Vec<_>, Vec<_>) = ways().into_iter().partition(|way| *way == Way::Inotify);
         self.tell_on(filesystems, &marks, Means::Events);
         self.tell_on(filesystems, &inotify, Means::Scans);
