@@ -1,7 +1,7 @@
 //! What a scan will come to: a walk that looks at names and sizes, and reads nothing.
 
 use crate::coverage::Coverage;
-use crate::seal::Plan;
+use crate::plan::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waxseal_model::{Digest, FileType};
 use waxseal_observe::probe::Hashing;

@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod error;
 mod known;
 pub mod monitor;
+mod plan;
 mod rotation;
 mod rules;
 pub mod seal;

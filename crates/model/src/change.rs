@@ -120,6 +120,11 @@ macro_rules! typed_id {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u64);
 
+        impl $name {
+            /// Of what is not on record. The database counts from 1.
+            pub const NONE: $name = $name(0);
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($letter, "{}"), self.0)

@@ -3,7 +3,7 @@
 //! In: the types of this crate. Out: text. Every line has `type`; keys that are unknown are absent; characters
 //! that could steer a terminal are written as `\u` escapes, which every JSON reader undoes.
 
-use crate::change::{Change, Seen};
+use crate::change::{Change, ChangeId, Seen};
 use crate::digest::{Algorithm, hex};
 use crate::escape;
 use crate::state::{DeviceNumber, FileState, XATTR_ACL_ACCESS, XATTR_ACL_DEFAULT, XATTR_CAPS};
@@ -52,20 +52,27 @@ pub fn line(object: &Object) -> String {
     out
 }
 
-/// The contract's line of type `change`.
+/// The contract's line of type `change`; what is not on record has no `id`, `set` and `first`.
 pub fn change(change: &Change) -> Object {
     let mut out = object("change");
-    out.insert("id".into(), change.id.to_string().into());
+    let recorded = change.id != ChangeId::NONE;
+    if recorded {
+        out.insert("id".into(), change.id.to_string().into());
+    }
     out.insert("time".into(), change.last.to_string().into());
     out.insert("watch".into(), change.watch.clone().into());
     put_path(&mut out, "path", change.path.as_bytes());
     out.insert("change".into(), change.kind.name().into());
-    out.insert("set".into(), change.set.to_string().into());
+    if recorded {
+        out.insert("set".into(), change.set.to_string().into());
+    }
     out.insert("fields".into(), change.fields.iter().map(|a| a.name()).collect());
     out.insert("severity".into(), change.severity.name().into());
     out.insert("source".into(), change.source.name().into());
     out.insert("count".into(), change.count.into());
-    out.insert("first".into(), change.first.to_string().into());
+    if recorded {
+        out.insert("first".into(), change.first.to_string().into());
+    }
     if let Some(before) = &change.before {
         out.insert("before".into(), seen(before).into());
     }

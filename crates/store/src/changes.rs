@@ -5,7 +5,8 @@ use crate::error::StoreError;
 use crate::{Store, connect};
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 use waxseal_model::change::Seen;
 use waxseal_model::{
     Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,
@@ -33,6 +34,28 @@ pub struct Found {
     pub after: Option<Seen>,
     /// Where it came from.
     pub from: Option<RawPath>,
+}
+
+impl Found {
+    /// As a change that is not on record, seen at `now`: it has no name and no set.
+    pub fn unrecorded(self, now: Timestamp) -> Change {
+        Change {
+            id: ChangeId::NONE,
+            set: SetId::NONE,
+            first: now,
+            last: now,
+            count: 1,
+            path: self.path,
+            watch: self.watch,
+            kind: self.kind,
+            fields: self.fields,
+            severity: self.severity,
+            source: self.source,
+            before: self.before,
+            after: self.after,
+            from: self.from,
+        }
+    }
 }
 
 /// What recording made of a path.
@@ -156,6 +179,28 @@ fn bytes_of(seen: Option<&Seen>) -> Option<Vec<u8>> {
 const SHARED: &str = "path, watch, kind, fields, severity, source, before, before_user, before_group,
     after, after_user, after_group, from_path";
 
+/// The values of those columns.
+fn shared_values(found: &Found) -> [Value; 13] {
+    let (before, after) = (found.before.as_ref(), found.after.as_ref());
+    let user = |seen: Option<&Seen>| Value::from(seen.and_then(|seen| seen.user.clone()));
+    let group = |seen: Option<&Seen>| Value::from(seen.and_then(|seen| seen.group.clone()));
+    [
+        found.path.as_bytes().to_vec().into(),
+        found.watch.clone().into(),
+        found.kind.name().to_string().into(),
+        fields_text(found.fields).into(),
+        (found.severity as i64).into(),
+        found.source.name().to_string().into(),
+        bytes_of(before).into(),
+        user(before),
+        group(before),
+        bytes_of(after).into(),
+        user(after),
+        group(after),
+        found.from.as_ref().map(|from| from.as_bytes().to_vec()).into(),
+    ]
+}
+
 fn found_from(row: &Row<'_>) -> rusqlite::Result<Found> {
     let text = |i| row.get::<_, String>(i);
     Ok(Found {
@@ -181,17 +226,8 @@ fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
         id: ChangeId(unsigned(13)?),
         set: SetId(unsigned(14)?),
         first: Timestamp::from_micros(row.get(15)?),
-        last: Timestamp::from_micros(row.get(16)?),
         count: unsigned(17)?,
-        path: found.path,
-        watch: found.watch,
-        kind: found.kind,
-        fields: found.fields,
-        severity: found.severity,
-        source: found.source,
-        before: found.before,
-        after: found.after,
-        from: found.from,
+        ..found.unrecorded(Timestamp::from_micros(row.get(16)?))
     })
 }
 
@@ -205,24 +241,8 @@ impl Findings {
             "INSERT OR REPLACE INTO temp.found({SHARED}, object_before, object_after)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
         ))?;
-        let (before, after) = (found.before.as_ref(), found.after.as_ref());
-        insert.execute(params![
-            found.path.as_bytes(),
-            found.watch,
-            found.kind.name(),
-            fields_text(found.fields),
-            found.severity as i64,
-            found.source.name(),
-            bytes_of(before),
-            before.and_then(|s| s.user.as_deref()),
-            before.and_then(|s| s.group.as_deref()),
-            bytes_of(after),
-            after.and_then(|s| s.user.as_deref()),
-            after.and_then(|s| s.group.as_deref()),
-            found.from.as_ref().map(RawPath::as_bytes),
-            object_key(before),
-            object_key(after),
-        ])?;
+        let objects = [object_key(found.before.as_ref()), object_key(found.after.as_ref())];
+        insert.execute(params_from_iter(shared_values(found).into_iter().chain(objects.map(Value::from))))?;
         Ok(())
     }
 
@@ -361,7 +381,12 @@ fn record_one(
     connection
         .prepare_cached("UPDATE change_set SET last = ?2 WHERE id = ?1")?
         .execute((set_id, now.as_micros()))?;
-    let (before, after) = (found.before.as_ref(), found.after.as_ref());
+    let own: [Value; 4] = [
+        found.path.for_people().into(),
+        found.severity.name().to_string().into(),
+        set_id.into(),
+        now.as_micros().into(),
+    ];
     connection
         .prepare_cached(
             "INSERT INTO change(path, watch, kind, fields, severity, source, before, before_user, before_group,
@@ -374,25 +399,7 @@ fn record_one(
                 after_group = excluded.after_group, from_path = excluded.from_path,
                 severity_text = excluded.severity_text, last = excluded.last, count = count + 1",
         )?
-        .execute(params![
-            found.path.as_bytes(),
-            found.watch,
-            found.kind.name(),
-            fields_text(found.fields),
-            found.severity as i64,
-            found.source.name(),
-            bytes_of(before),
-            before.and_then(|s| s.user.as_deref()),
-            before.and_then(|s| s.group.as_deref()),
-            bytes_of(after),
-            after.and_then(|s| s.user.as_deref()),
-            after.and_then(|s| s.group.as_deref()),
-            found.from.as_ref().map(RawPath::as_bytes),
-            found.path.for_people(),
-            found.severity.name(),
-            set_id,
-            now.as_micros(),
-        ])?;
+        .execute(params_from_iter(shared_values(found).into_iter().chain(own)))?;
     let change = open_change(connection, &found.path)?;
     Ok(change.map(|change| if open.is_some() { Outcome::Again(change) } else { Outcome::New(change) }))
 }

@@ -14,7 +14,7 @@ use waxseal_engine::coverage::Coverage;
 use waxseal_engine::seal::Trouble;
 use waxseal_engine::trust;
 use waxseal_model::digest::hex;
-use waxseal_model::{Change, ChangeId, ChangeKind, RawPath, SetId, Source, json};
+use waxseal_model::{Change, ChangeKind, RawPath, Source, json};
 use waxseal_observe::Progress;
 use waxseal_os::limits;
 use waxseal_store::{Baseline, Found, Place, ScanKind, ScanRecord, Store};
@@ -123,25 +123,21 @@ impl Finished<'_> {
     fn write_changes(&self, checked: &check::Report, unrecorded: Vec<Found>) -> anyhow::Result<Report> {
         let mut report = Report::new(self.args.all);
         let mut out = out();
-        let mut show = |change: Change, recorded: bool| -> anyhow::Result<()> {
+        let mut show = |change: Change| -> anyhow::Result<()> {
             if self.context.json {
-                let mut object = json::change(&change);
-                if !recorded {
-                    ["id", "set", "first"].into_iter().for_each(|key| drop(object.remove(key)));
-                }
-                json_line(&mut out, &object)?;
+                json_line(&mut out, &json::change(&change))?;
             }
             report.add(change);
             Ok(())
         };
         if checked.recorded.is_ok() {
             self.store.each_open_change(|change| match checked.is_in_scope(&change.path) {
-                true => show(change, true),
+                true => show(change),
                 false => Ok(()),
             })?;
         } else {
             let now = limits::now();
-            unrecorded.into_iter().try_for_each(|found| show(nameless(found, now), false))?;
+            unrecorded.into_iter().try_for_each(|found| show(found.unrecorded(now)))?;
         }
         for trouble in &self.troubles {
             if self.context.json {
@@ -209,26 +205,6 @@ impl Finished<'_> {
             let name = &watch.name;
             say(self.context, &format!("note: watch \"{name}\" does not count content: it was not compared"));
         }
-    }
-}
-
-/// A change that could not be recorded, and so has no id.
-fn nameless(found: Found, now: waxseal_model::Timestamp) -> Change {
-    Change {
-        id: ChangeId(0),
-        set: SetId(0),
-        first: now,
-        last: now,
-        count: 1,
-        watch: found.watch,
-        path: found.path,
-        kind: found.kind,
-        fields: found.fields,
-        severity: found.severity,
-        source: found.source,
-        before: found.before,
-        after: found.after,
-        from: found.from,
     }
 }
 

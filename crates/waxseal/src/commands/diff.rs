@@ -45,30 +45,13 @@ fn show(
 ) -> anyhow::Result<Exit> {
     let open = store.open_change_of(path)?;
     let now = waxseal_os::limits::now();
-    let (id, set) = open.as_ref().map_or((ChangeId(0), waxseal_model::SetId(0)), |open| (open.id, open.set));
-    let change = Change {
-        id,
-        set,
-        first: open.as_ref().map_or(now, |open| open.first),
-        last: now,
-        count: open.as_ref().map_or(1, |open| open.count),
-        watch: found.watch,
-        path: found.path,
-        kind: found.kind,
-        fields: found.fields,
-        severity: found.severity,
-        source: found.source,
-        before: found.before,
-        after: found.after,
-        from: found.from,
-    };
+    let mut change = found.unrecorded(now);
+    if let Some(open) = open {
+        change = Change { id: open.id, set: open.set, first: open.first, count: open.count, ..change };
+    }
     let mut out = out();
     if context.json {
-        let mut object = json::change(&change);
-        if open.is_none() {
-            ["id", "set", "first"].into_iter().for_each(|key| drop(object.remove(key)));
-        }
-        json_line(&mut out, &object)?;
+        json_line(&mut out, &json::change(&change))?;
     } else {
         write_change(&mut out, &change)?;
     }

@@ -3,7 +3,7 @@
 use super::{describe, style};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use waxseal_model::{Change, ChangeKind, RawPath, Severity};
+use waxseal_model::{Change, ChangeId, ChangeKind, RawPath, Severity};
 
 /// How many changes a report of one screen shows in full: each takes up to six lines.
 const SHOWN: usize = 6;
@@ -115,7 +115,7 @@ pub fn write_change(out: &mut impl Write, change: &Change) -> io::Result<()> {
     let severity = change.severity.name();
     let headline = describe::headline(change);
     write!(out, "{color}{severity:<8}{color:#} {headline:<9} {strong}{}{strong:#}", change.path)?;
-    if change.id.0 > 0 {
+    if change.id != ChangeId::NONE {
         write!(out, "  {faint}{}", change.id)?;
     }
     if change.count > 1 {
