@@ -5,6 +5,7 @@ use crate::state_dir::StateDir;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 /// Held while it lives; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
-        match file.try_lock() {
+        match try_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Locked(dir.path().to_path_buf(), read_holder(&mut file)));
@@ -55,9 +56,31 @@ impl Lock {
         let mut file = OpenOptions::new().read(true).open(dir.lock_file()).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
-            _ => None,
+            _ => {
+                let _ = file.unlock();
+                None
+            }
         }
     }
+}
+
+/// Not closing alone: a process that is just being started has every open file, and with it the lock, until it runs
+/// its own program.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
+/// Somebody who only looks whether it is held ([`Lock::holder`]) has it for microseconds: those are waited for.
+fn try_for_a_moment(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..5 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 fn read_holder(file: &mut File) -> String {
@@ -69,13 +92,12 @@ fn read_holder(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::state_below;
 
     #[test]
     fn the_second_is_refused_and_told_who_holds_it() {
         let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("state");
-        let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(temp.path()).unwrap());
-        let dir = StateDir::create(&path, uid).unwrap();
+        let dir = state_below(temp.path());
         assert_eq!(Lock::holder(&dir), None);
         let held = Lock::take(&dir, "monitor, pid 1").unwrap();
         let refused = Lock::take(&dir, "monitor, pid 2").unwrap_err().to_string();
@@ -83,5 +105,17 @@ mod tests {
         assert_eq!(Lock::holder(&dir).as_deref(), Some("monitor, pid 1"));
         drop(held);
         assert!(Lock::take(&dir, "monitor, pid 3").is_ok());
+    }
+
+    #[test]
+    fn given_up_it_is_free_although_a_child_still_has_the_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = state_below(temp.path());
+        let held = Lock::take(&dir, "monitor, pid 1").unwrap();
+        let child = held.file.try_clone().unwrap();
+        drop(held);
+        assert_eq!(Lock::holder(&dir), None);
+        let held = Lock::take(&dir, "monitor, pid 2").unwrap();
+        drop((child, held));
     }
 }

@@ -262,7 +262,7 @@ mod tests {
         let refused = replace(&path, &[b'x'; 9000], 0o600);
         assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
         assert_eq!(read_text(&path).unwrap(), "old");
-        fs::remove_file(filler).unwrap();
+        filler.remove();
         assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "nothing is left of the attempt");
     }
 

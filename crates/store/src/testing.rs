@@ -107,12 +107,24 @@ impl TinyDisk {
         &self.root
     }
 
-    /// Takes all the room that is left, until the file that is returned is removed.
-    pub(crate) fn fill(&self) -> PathBuf {
+    /// Takes all the room that is left.
+    pub(crate) fn fill(&self) -> Filler {
         let path = self.root.join("filler");
         let mut file = std::fs::File::create(&path).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
-        path
+        Filler(file, path)
+    }
+}
+
+/// What takes all the room of a filesystem.
+pub(crate) struct Filler(std::fs::File, PathBuf);
+
+impl Filler {
+    /// Gives the room back, at once. Removing the file alone would not: a process that another test is just
+    /// starting holds every open file of this one until it runs its own program.
+    pub(crate) fn remove(self) {
+        self.0.set_len(0).unwrap();
+        std::fs::remove_file(self.1).unwrap();
     }
 }
 

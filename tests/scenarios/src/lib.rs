@@ -23,7 +23,7 @@ mod watching;
 pub use expect::{Expect, mismatch};
 pub use machine::{Machine, Output, Running, toml_string, watch};
 pub use mischief::meanwhile;
-pub use mounts::{Fs, Mounted, fill, for_each_filesystem};
+pub use mounts::{Fs, Mounted, for_each_filesystem};
 pub use report::{Change, Report};
 pub use schema::Schemas;
 pub use skip::{is_root, skip};

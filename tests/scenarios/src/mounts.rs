@@ -2,6 +2,7 @@
 
 use crate::{is_root, skip, tools};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -72,6 +73,16 @@ impl Mounted {
     /// The directory on which it is mounted.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Writes a file until there is no room left.
+    pub fn fill(&self) -> Filler {
+        let path = self.root.join("filler");
+        let mut file = fs::File::create(&path).expect("a file to fill up with");
+        for size in [64 * 1024, 4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        Filler(file, path)
     }
 
     /// The file in which a filesystem of a device lies.
@@ -150,12 +161,16 @@ fn create_dir(path: &Path) -> Result<(), String> {
     fs::create_dir(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Writes until there is no room left.
-pub fn fill(path: &Path) {
-    use std::io::Write;
-    let mut file = fs::File::create(path).expect("a file to fill up with");
-    let block = vec![0; 4096];
-    while file.write_all(&block).is_ok() {}
+/// What takes all the room of a filesystem.
+pub struct Filler(fs::File, PathBuf);
+
+impl Filler {
+    /// Gives the room back, at once. Removing the file alone would not: a process that another test is just
+    /// starting holds every open file of this one until it runs its own program.
+    pub fn remove(self) {
+        self.0.set_len(0).expect("the filler is cut off");
+        fs::remove_file(self.1).expect("the filler is removed");
+    }
 }
 
 #[cfg(test)]

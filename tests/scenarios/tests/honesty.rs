@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Fs, Machine, Mounted, fill, for_each_filesystem, is_root, meanwhile, skip, tools};
+use waxseal_scenarios::{Fs, Machine, Mounted, for_each_filesystem, is_root, meanwhile, skip, tools};
 
 #[test]
 fn s52_what_cannot_be_read_is_counted() {
@@ -248,14 +248,13 @@ fn s61_no_room_later_leaves_the_baseline_as_it_was() {
     machine.watch_tree("keep = { content = false }");
     let state = mounted.root().join("state");
     machine.waxseal_in(&state, ["init"]).expect_code(0);
-    let filler = mounted.root().join("filler");
-    fill(&filler);
+    let filler = mounted.fill();
     for number in 0..2000 {
         append(machine.at(&number.to_string()), b"y");
     }
     let output = machine.waxseal_in(&state, ["check"]);
     assert!(output.code == Some(2) || output.code == Some(1), "{output:?}");
-    fs::remove_file(&filler).unwrap();
+    filler.remove();
     let output = machine.waxseal_in(&state, ["--json", "check"]).expect_code(1);
     let summary = output.lines().pop().unwrap();
     assert_eq!(summary["modified"], 2000, "{summary}");

@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{Machine, Mounted, Schemas, is_root, skip, tools, watch};
 
@@ -210,8 +210,7 @@ fn what_a_mount_and_a_full_disk_print_is_as_documented() {
     tools::run("umount", [point.as_os_str()]);
     assert_eq!(rescan["reason"], "mount");
 
-    let filler = mounted.root().join("filler");
-    fill(&filler);
+    let filler = mounted.fill();
     append(machine.at("file"), b"y");
     let blind = watching.next_matching(|line| line["type"] == "blind");
     assert_eq!(blind["reason"], "disk-full");
@@ -219,7 +218,7 @@ fn what_a_mount_and_a_full_disk_print_is_as_documented() {
     let change =
         unrecorded.iter().find(|line| line["type"] == "change").expect("a change, though not recorded");
     assert!(change.get("id").is_none(), "{change}");
-    fs::remove_file(&filler).unwrap();
+    filler.remove();
     watching.next_matching(|line| line["type"] == "sighted");
 
     let mut lines = watching.seen().to_vec();
@@ -227,15 +226,6 @@ fn what_a_mount_and_a_full_disk_print_is_as_documented() {
     watching.stop();
     expect_types(&lines, ROOT_ONLY);
     lines.iter().for_each(expect_that_drift_is_noticed);
-}
-
-/// Writes until there is no room left.
-fn fill(path: &Path) {
-    use std::io::Write;
-    let mut file = fs::File::create(path).unwrap();
-    for size in [64 * 1024, 4096, 1] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::tools;
-use waxseal_scenarios::{Expect, Machine, Mounted, fill, mismatch, skip};
+use waxseal_scenarios::{Expect, Machine, Mounted, mismatch, skip};
 
 /// A sealed machine with one file.
 fn sealed() -> Machine {
@@ -268,8 +268,7 @@ fn s61_no_room_under_a_running_monitor() {
     let mut watching = machine.watch_in(&state);
     append(machine.at("0"), b"x");
     watching.next_matching(|line| line["type"] == "change");
-    let filler = mounted.root().join("filler");
-    fill(&filler);
+    let filler = mounted.fill();
     for number in 1..200 {
         append(machine.at(&number.to_string()), b"a longer piece of text");
     }
@@ -279,7 +278,7 @@ fn s61_no_room_under_a_running_monitor() {
     let recorded = machine.waxseal_in(&state, ["--json", "changes"]);
     let kept = printed(&recorded.lines()).len();
     assert!(kept >= printed(watching.seen()).len(), "{told} were told, and {kept} are on record");
-    fs::remove_file(&filler).unwrap();
+    filler.remove();
     let expected: Vec<_> = (0..200).map(|number| Expect::modified(number.to_string())).collect();
     watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
     watching.stop();

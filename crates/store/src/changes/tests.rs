@@ -314,7 +314,7 @@ fn without_room_nothing_is_recorded_and_nothing_is_lost() {
     let refused = try_commit(&mut findings, &store, &all, &[], &[]);
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     assert_eq!(open_paths(&store), ["/t/before"]);
-    std::fs::remove_file(filler).unwrap();
+    filler.remove();
     // What was collected is still there, and is recorded when there is room.
     let outcomes = try_commit(&mut findings, &store, &[], &[], &[]).unwrap();
     assert_eq!(outcomes.len(), 3001, "three thousand new ones, and one that was not found again");
@@ -329,7 +329,7 @@ fn a_full_disk_is_called_by_its_name_also_when_the_database_is_opened() {
     let filler = disk.fill();
     let refused = Store::open(&dir).and_then(|store| store.findings().map(drop));
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
-    std::fs::remove_file(filler).unwrap();
+    filler.remove();
     commit(&Store::open(&dir).unwrap(), &[modified("/t/a", 2)]);
 }
 
