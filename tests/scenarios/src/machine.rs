@@ -299,6 +299,12 @@ impl Machine {
         Watching::start(command)
     }
 
+    /// The monitor, running and ready, by way of another program, which is named with its arguments.
+    #[track_caller]
+    pub fn watch_under(&self, by: &[&str]) -> Watching {
+        Watching::start(self.under(by, &self.command(&self.state_dir(), ["--json", "watch"])))
+    }
+
     /// The monitor, started on these paths.
     #[track_caller]
     pub fn watch_paths(&self, paths: &[&Path]) -> Watching {

@@ -4,6 +4,7 @@
 //! ones to be read in batches and hashed side by side, large ones to be streamed in lanes, largest first. As many
 //! workers run as there are processors; while they mostly wait for the disk, more are started.
 
+mod descriptors;
 mod node;
 mod queue;
 mod worker;
@@ -12,7 +13,8 @@ pub use node::Node;
 
 use crate::entry::Entry;
 use crate::probe::Hashing;
-use queue::Queue;
+use descriptors::Descriptors;
+use queue::{BATCH, Queue};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use waxseal_model::{Digest, RawPath};
@@ -102,9 +104,11 @@ pub fn scan<V: Visitor>(
         Some(threads) => (threads.max(1), threads.max(1)),
         None => (processors, MOST_WORKERS.max(processors)),
     };
-    let queue = Queue::new(least.min(processors), open_files);
+    let descriptors = Descriptors::new(open_files, limits::open_files(), most, BATCH);
+    let (least, most) = (least.min(descriptors.workers), most.min(descriptors.workers));
+    let queue = Queue::new(least.min(processors), descriptors);
     let shared = worker::Shared { queue: &queue, visitor, options, progress, result: Default::default() };
-    if options.threads == Some(1) {
+    if most == 1 {
         shared.start(roots, top);
         shared.work();
         return if progress.stop.load(Ordering::Relaxed) { None } else { shared.into_result() };

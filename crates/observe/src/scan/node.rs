@@ -4,7 +4,7 @@ use crate::entry::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_model::RawPath;
-use waxseal_os::files::FileError;
+use waxseal_os::files::{Dir, FileError};
 
 /// A directory while it is being scanned. It knows its name and its parent, not its path: in a tree of ten thousand
 /// levels the paths would fill the memory.
@@ -45,16 +45,47 @@ impl<D> Node<D> {
         self.parent.as_ref().is_some_and(|(parent, _)| parent.is_roots())
     }
 
-    /// Its absolute path; empty for the list of roots. Costs a walk up to the root.
-    pub fn path(&self) -> RawPath {
+    /// The names that lead to it: its root's whole path, then one for each level. None for the list of roots.
+    fn names(&self) -> Vec<&[u8]> {
         let mut names = Vec::new();
         let mut node = self;
         while let Some((parent, _)) = &node.parent {
             names.push(&*node.name);
             node = parent;
         }
+        names.reverse();
+        names
+    }
+
+    /// Opens it by its path: links above its root are followed, none from there on.
+    pub(super) fn open(&self) -> Result<Dir, FileError> {
+        let names = self.names();
+        let (root, below) = names.split_first().ok_or(FileError::NotFound)?;
+        let (parent, name) = Dir::parent_of(&RawPath::new(*root))?;
+        let mut dir = parent.open_dir(&name)?;
+        drop(parent);
+        for name in below {
+            dir = dir.open_dir(name)?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens the directory that holds one of its entries: this one, unless it is the list of roots.
+    pub(super) fn open_for(&self, index: usize) -> Result<Dir, FileError> {
+        if !self.is_roots() {
+            return self.open();
+        }
+        let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = contents.entries.get(index).map(|entry| RawPath::new(&*entry.name));
+        drop(contents);
+        Dir::parent_of(&root.ok_or(FileError::NotFound)?).map(|(dir, _)| dir)
+    }
+
+    /// Its absolute path; empty for the list of roots. Costs a walk up to the root.
+    pub fn path(&self) -> RawPath {
+        let names = self.names();
         let mut path = Vec::with_capacity(names.iter().map(|n| n.len() + 1).sum());
-        for name in names.iter().rev() {
+        for name in names {
             if !path.is_empty() && path.last() != Some(&b'/') {
                 path.push(b'/');
             }

@@ -1,12 +1,13 @@
 //! What is left to do, and which of it comes next.
 
+use super::descriptors::{Descriptors, Opened};
 use super::node::Node;
 use crate::entry::Look;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use waxseal_os::files::{Dir, FileError};
+use waxseal_os::files::FileError;
 
 /// A directory to list.
 pub(super) struct DirTask<D> {
@@ -17,9 +18,11 @@ pub(super) struct DirTask<D> {
 /// How a directory is reached.
 pub(super) enum At {
     /// It is open already.
-    Open(Dir),
+    Open(Opened),
     /// Descriptors are scarce: open it below this one when its turn comes.
-    Below(Arc<Dir>, Box<[u8]>),
+    Below(Arc<Opened>, Box<[u8]>),
+    /// Descriptors are so scarce that not even this could stay open: by its path.
+    ByPath,
     /// It could not be opened.
     Closed(FileError),
 }
@@ -29,7 +32,8 @@ pub(super) struct FileTask<D> {
     pub node: Arc<Node<D>>,
     /// Which entry of the node.
     pub index: usize,
-    pub dir: Arc<Dir>,
+    /// The directory that holds it; absent when it could not be kept open.
+    pub dir: Option<Arc<Opened>>,
     pub name: Box<[u8]>,
     /// The size by stat, in bytes.
     pub size: u64,
@@ -60,12 +64,12 @@ impl<D> Ord for BySize<D> {
 
 /// Files up to this many bytes are read whole and in batches.
 pub(super) const SMALL: u64 = 64 * 1024;
-/// How many small files make a batch, and how many bytes at most.
-const BATCH: usize = 64;
+/// How many small files make a batch where descriptors are plenty, and how many bytes at most.
+pub(super) const BATCH: usize = 64;
 pub(super) const BATCH_BYTES: u64 = 256 * 1024;
-/// How many large files are streamed side by side by one worker.
+/// How many large files are streamed side by side by one worker, where descriptors are plenty.
 pub(super) const LANES: usize = 16;
-/// When so many files wait, files come before directories: memory and descriptors stay bounded.
+/// When so many files wait, files come before directories: memory stays bounded.
 const MANY_FILES: usize = 2048;
 
 /// What one worker has found and not yet shared: it works on this first, so that workers meet at the queue
@@ -73,31 +77,26 @@ const MANY_FILES: usize = 2048;
 pub(super) struct Own<D> {
     pub dirs: Vec<DirTask<D>>,
     pub small: Vec<FileTask<D>>,
-}
-
-impl<D> Default for Own<D> {
-    fn default() -> Self {
-        Own { dirs: Vec::new(), small: Vec::new() }
-    }
+    batch: usize,
 }
 
 impl<D> Own<D> {
     /// The next of its own work: a whole batch, else a directory, else what is left.
     pub fn next(&mut self) -> Option<Work<D>> {
-        if self.small.len() >= BATCH {
-            return Some(Work::Batch(batch(&mut self.small)));
+        if self.small.len() >= self.batch {
+            return Some(Work::Batch(batch(&mut self.small, self.batch)));
         }
         if let Some(dir) = self.dirs.pop() {
             return Some(Work::Directory(dir));
         }
-        if self.small.is_empty() { None } else { Some(Work::Batch(batch(&mut self.small))) }
+        if self.small.is_empty() { None } else { Some(Work::Batch(batch(&mut self.small, self.batch))) }
     }
 }
 
 /// Takes a batch from the end.
-fn batch<D>(small: &mut Vec<FileTask<D>>) -> Vec<FileTask<D>> {
+fn batch<D>(small: &mut Vec<FileTask<D>>, most: usize) -> Vec<FileTask<D>> {
     let mut bytes = 0;
-    let from_end = small.iter().rev().take(BATCH).take_while(|file| {
+    let from_end = small.iter().rev().take(most).take_while(|file| {
         bytes += file.size;
         bytes <= BATCH_BYTES
     });
@@ -124,6 +123,10 @@ struct State<D> {
     working: usize,
     streaming: usize,
     stopped: bool,
+    /// How many small files make a batch.
+    batch: usize,
+    /// How many large files one worker streams at once.
+    lanes: usize,
 }
 
 /// The work of one scan.
@@ -131,16 +134,17 @@ pub(super) struct Queue<D> {
     state: Mutex<State<D>>,
     changed: Condvar,
     most_streams: usize,
-    open_files: u64,
+    /// Who may have how much open.
+    pub descriptors: Descriptors,
     /// Workers that wait for work. Read without the lock: a stale value only costs a little time.
     idle: AtomicUsize,
-    /// Large files that wait, and directories kept open; read without the lock as well.
+    /// Large files that wait; read without the lock as well.
     large: AtomicUsize,
-    open: AtomicUsize,
 }
 
 impl<D> Queue<D> {
-    pub fn new(most_streams: usize, open_files: u64) -> Queue<D> {
+    pub fn new(most_streams: usize, descriptors: Descriptors) -> Queue<D> {
+        let files = descriptors.files;
         Queue {
             state: Mutex::new(State {
                 dirs: Vec::new(),
@@ -151,13 +155,14 @@ impl<D> Queue<D> {
                 working: 1,
                 streaming: 0,
                 stopped: false,
+                batch: BATCH.min(files),
+                lanes: LANES.min(files),
             }),
             changed: Condvar::new(),
             most_streams,
-            open_files,
+            descriptors,
             idle: AtomicUsize::new(0),
             large: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
         }
     }
 
@@ -165,18 +170,14 @@ impl<D> Queue<D> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one more directory may be kept open while it waits.
-    pub fn may_keep_open(&self) -> bool {
-        (self.open.load(Ordering::Relaxed) as u64) < self.open_files.saturating_sub(2 * MANY_FILES as u64) / 2
+    /// The most large files that one worker may stream at once.
+    pub fn lanes(&self) -> usize {
+        LANES.min(self.descriptors.files)
     }
 
-    /// A directory is kept open, or is not any more.
-    pub fn count_open(&self, opened: bool) {
-        if opened {
-            self.open.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// What a worker begins with.
+    pub fn own(&self) -> Own<D> {
+        Own { dirs: Vec::new(), small: Vec::new(), batch: BATCH.min(self.descriptors.files) }
     }
 
     /// Adds what one directory held: large files for all, the rest for the worker that found it, unless others
@@ -188,7 +189,7 @@ impl<D> Queue<D> {
             if file.size <= SMALL { own.small.push(file) } else { large.push(file) }
         }
         let idle = self.idle.load(Ordering::Relaxed) > 0;
-        let shared = idle && (own.dirs.len() > 1 || own.small.len() > 2 * BATCH);
+        let shared = idle && (own.dirs.len() > 1 || own.small.len() > 2 * own.batch);
         if large.is_empty() && !shared {
             return;
         }
@@ -198,7 +199,7 @@ impl<D> Queue<D> {
         if shared {
             // The outermost directories lead to the most work.
             state.dirs.extend(own.dirs.drain(..own.dirs.len() / 2));
-            if own.small.len() > 2 * BATCH {
+            if own.small.len() > 2 * own.batch {
                 state.small.extend(own.small.drain(..own.small.len() / 2));
             }
         }
@@ -219,11 +220,11 @@ impl<D> Queue<D> {
 
     /// Large files to stream, when there are enough to fill the lanes.
     pub fn full_stream(&self) -> Option<Work<D>> {
-        if self.large.load(Ordering::Relaxed) < LANES {
+        if self.large.load(Ordering::Relaxed) < self.lanes() {
             return None;
         }
         let mut state = self.lock();
-        if state.large.len() < LANES || state.streaming >= self.most_streams {
+        if state.large.len() < state.lanes || state.streaming >= self.most_streams {
             return None;
         }
         let work = state.stream();
@@ -322,10 +323,10 @@ impl<D> State<D> {
 
     fn next(&mut self, most_streams: usize) -> Option<Work<D>> {
         let may_stream = self.streaming < most_streams;
-        if self.small.len() >= BATCH {
-            return Some(Work::Batch(batch(&mut self.small)));
+        if self.small.len() >= self.batch {
+            return Some(Work::Batch(batch(&mut self.small, self.batch)));
         }
-        if may_stream && self.large.len() >= LANES {
+        if may_stream && self.large.len() >= self.lanes {
             return Some(self.stream());
         }
         if self.small.len() + self.large.len() < MANY_FILES
@@ -337,7 +338,7 @@ impl<D> State<D> {
             return Some(self.stream());
         }
         if !self.small.is_empty() {
-            return Some(Work::Batch(batch(&mut self.small)));
+            return Some(Work::Batch(batch(&mut self.small, self.batch)));
         }
         if let Some(dir) = self.dirs.pop() {
             return Some(Work::Directory(dir));
@@ -350,8 +351,8 @@ impl<D> State<D> {
     /// Two workers at the end of a scan share what is left.
     fn stream(&mut self) -> Work<D> {
         self.streaming += 1;
-        let share = self.large.len().div_ceil(2).clamp(1, LANES);
-        let share = if self.large.len() >= LANES { LANES } else { share };
+        let share = self.large.len().div_ceil(2).clamp(1, self.lanes);
+        let share = if self.large.len() >= self.lanes { self.lanes } else { share };
         Work::Stream((0..share).filter_map(|_| self.large.pop()).map(|file| file.0).collect())
     }
 }

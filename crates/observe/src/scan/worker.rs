@@ -1,7 +1,8 @@
 //! What one worker does: list directories, read small files in batches, stream large ones in lanes.
 
+use super::descriptors::Opened;
 use super::node::Node;
-use super::queue::{At, BATCH_BYTES, DirTask, FileTask, LANES, Own, Queue, SMALL, Work};
+use super::queue::{At, BATCH_BYTES, DirTask, FileTask, Own, Queue, SMALL, Work};
 use super::{Options, Progress, Root, Visitor};
 use crate::entry::{Entry, Look, Problem};
 use crate::probe::{self, ATTEMPTS};
@@ -11,7 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_hash::update_hashers;
-use waxseal_model::{Digest, Digests, FileState, FileType};
+use waxseal_model::{Digest, Digests, FileState, FileType, RawPath};
 use waxseal_os::files::{Dir, File, FileError};
 
 /// What all workers of a scan share.
@@ -24,7 +25,26 @@ pub(super) struct Shared<'a, V: Visitor> {
 }
 
 /// Where an entry is: the directory that holds it, and its name there.
-type Place = Result<(Arc<Dir>, Vec<u8>), FileError>;
+type Place = Result<(Arc<Opened>, Vec<u8>), FileError>;
+
+/// The directory of the file that was read last, if it is not kept open anyway: the next file is often there too.
+struct Here<D>(Option<(Arc<Node<D>>, Dir)>);
+
+impl<D> Here<D> {
+    /// The directory of a file.
+    fn dir<'a>(&'a mut self, task: &'a FileTask<D>) -> Result<&'a Dir, FileError> {
+        if let Some(dir) = &task.dir {
+            return Ok(dir);
+        }
+        let same = |(node, _): &(Arc<Node<D>>, Dir)| Arc::ptr_eq(node, &task.node) && !node.is_roots();
+        let known = self.0.take().filter(same);
+        let dir = match known {
+            Some((_, dir)) => dir,
+            None => task.node.open_for(task.index)?,
+        };
+        Ok(&self.0.insert((Arc::clone(&task.node), dir)).1)
+    }
+}
 
 /// The memory that a worker reuses.
 struct Buffers {
@@ -59,25 +79,22 @@ impl<V: Visitor> Shared<'_, V> {
         roots.sort();
         roots.dedup();
         let node = Arc::new(Node::new(None, b"", top));
-        let mut parents: Vec<(Box<[u8]>, Place)> = Vec::new();
         let mut entries = Vec::new();
         for path in roots {
-            let place = Dir::parent_of(&path).map(|(dir, name)| (Arc::new(dir), name));
             let mut entry = Entry::new(path.as_bytes());
-            match place.as_ref().map_err(|error| *error).and_then(|(dir, name)| dir.stat(name)) {
+            match Dir::parent_of(&path).and_then(|(dir, name)| dir.stat(&name)) {
                 Ok(state) => entry.state = Some(state),
                 Err(FileError::NotFound) => {}
                 Err(error) => entry.problem = Some(error.into()),
             }
-            parents.push((path.as_bytes().into(), place));
             entries.push(entry);
         }
         self.visitor.plan(&node, &mut entries);
-        let place = |name: &[u8]| match parents.binary_search_by(|(path, _)| (**path).cmp(name)) {
-            Ok(i) => parents.get(i).map_or(Err(FileError::NotFound), |(_, place)| place.clone()),
-            Err(_) => Err(FileError::NotFound),
+        // There may be more roots than files that can be open.
+        let place = |path: &[u8]| {
+            Dir::parent_of(&RawPath::new(path)).map(|(dir, name)| (Arc::new(Opened::momentary(dir)), name))
         };
-        let mut own = Own::default();
+        let mut own = self.queue.own();
         self.hand_out(node, entries, None, &mut own, place);
         while let Some(work) = own.next() {
             self.queue.put_back(work);
@@ -92,7 +109,7 @@ impl<V: Visitor> Shared<'_, V> {
     /// Works until nothing is left.
     pub fn work(&self) {
         let mut buffers = Buffers { names: vec![MaybeUninit::uninit(); NAMES], arena: Vec::new() };
-        let mut own = Own::default();
+        let mut own = self.queue.own();
         while let Some(work) = self.queue.take() {
             self.do_one(work, &mut buffers, &mut own);
             while !self.progress.stop.load(Ordering::Relaxed)
@@ -120,11 +137,9 @@ impl<V: Visitor> Shared<'_, V> {
     fn directory(&self, task: DirTask<V::Dir>, buffers: &mut Buffers, own: &mut Own<V::Dir>) {
         let node = task.node;
         let dir = match task.at {
-            At::Open(dir) => {
-                self.queue.count_open(false);
-                Ok(dir)
-            }
-            At::Below(parent, name) => parent.open_dir(&name),
+            At::Open(dir) => Ok(dir),
+            At::Below(parent, name) => parent.open_dir(&name).map(|dir| self.queue.descriptors.opened(dir)),
+            At::ByPath => node.open().map(|dir| self.queue.descriptors.opened(dir)),
             At::Closed(error) => Err(error),
         };
         let dir = match dir {
@@ -180,7 +195,7 @@ impl<V: Visitor> Shared<'_, V> {
                 FileType::File => files.push(FileTask {
                     node: Arc::clone(&node),
                     index,
-                    dir,
+                    dir: dir.may_stay().then_some(dir),
                     name: name.into(),
                     size,
                     look: entry.look,
@@ -206,12 +221,12 @@ impl<V: Visitor> Shared<'_, V> {
         node: &Arc<Node<V::Dir>>,
         index: usize,
         entry: &mut Entry<V::Dir>,
-        dir: &Arc<Dir>,
+        dir: &Arc<Opened>,
         name: &[u8],
     ) -> Option<DirTask<V::Dir>> {
         let full = entry.look != Look::Stat;
-        let keep = entry.descend.is_some() && (full || self.queue.may_keep_open());
-        let opened = if keep { Some(dir.open_dir(name)) } else { None };
+        let keep = entry.descend.is_some() && (full || self.queue.descriptors.may_keep());
+        let opened = keep.then(|| dir.open_dir(name).map(|dir| self.queue.descriptors.opened(dir)));
         if full {
             let observed = match &opened {
                 Some(Ok(open)) => {
@@ -230,12 +245,10 @@ impl<V: Visitor> Shared<'_, V> {
         }
         let context = entry.descend.take()?;
         let at = match opened {
-            Some(Ok(open)) if self.queue.may_keep_open() => {
-                self.queue.count_open(true);
-                At::Open(open)
-            }
+            Some(Ok(open)) if open.may_stay() => At::Open(open),
             Some(Err(error)) => At::Closed(error),
-            _ => At::Below(Arc::clone(dir), name.into()),
+            _ if dir.may_stay() => At::Below(Arc::clone(dir), name.into()),
+            _ => At::ByPath,
         };
         let child = Arc::new(Node::new(Some((Arc::clone(node), index)), &entry.name, *context));
         Some(DirTask { node: child, at })
@@ -276,12 +289,13 @@ impl<V: Visitor> Shared<'_, V> {
         buffers.arena.resize((BATCH_BYTES + SMALL) as usize, 0);
         let mut wholes: Vec<Whole<V::Dir>> = Vec::with_capacity(files.len());
         let mut used = 0;
+        let mut here = Here(None);
         for task in files {
             if task.look != Look::Full {
                 self.alone(task);
                 continue;
             }
-            match self.read_whole(task, &mut buffers.arena, used) {
+            match self.read_whole(task, &mut here, &mut buffers.arena, used) {
                 Some(whole) => {
                     used = whole.bytes.end;
                     wholes.push(whole);
@@ -305,8 +319,14 @@ impl<V: Visitor> Shared<'_, V> {
     }
 
     /// Reads one small file into the arena at `start`; what fails or moved is dealt with.
-    fn read_whole(&self, task: FileTask<V::Dir>, arena: &mut [u8], start: usize) -> Option<Whole<V::Dir>> {
-        let (file, before) = match task.dir.open_file(&task.name) {
+    fn read_whole(
+        &self,
+        task: FileTask<V::Dir>,
+        here: &mut Here<V::Dir>,
+        arena: &mut [u8],
+        start: usize,
+    ) -> Option<Whole<V::Dir>> {
+        let (file, before) = match here.dir(&task).and_then(|dir| dir.open_file(&task.name)) {
             Ok(open) => open,
             Err(error) => {
                 self.failed(task, error.into());
@@ -335,7 +355,7 @@ impl<V: Visitor> Shared<'_, V> {
 
     /// Reads one file on its own.
     fn alone(&self, task: FileTask<V::Dir>) {
-        let opened = task.dir.open_file(&task.name).map_err(Problem::from);
+        let opened = Here(None).dir(&task).and_then(|dir| dir.open_file(&task.name)).map_err(Problem::from);
         let content = opened.and_then(|(file, before)| {
             let content = Content::read_alone(&file, &before, task.look, &self.options.hashing)?;
             Ok((file, before, content))
@@ -349,10 +369,11 @@ impl<V: Visitor> Shared<'_, V> {
     /// Streams large files side by side, refilling lanes as they end.
     fn stream(&self, files: Vec<FileTask<V::Dir>>) {
         let mut waiting = files;
-        let mut lanes: Vec<Lane<V::Dir>> = Vec::with_capacity(LANES);
-        let mut buffer = vec![0; LANES * PIECE];
+        let most = self.queue.lanes();
+        let mut lanes: Vec<Lane<V::Dir>> = Vec::with_capacity(most);
+        let mut buffer = vec![0; most * PIECE];
         loop {
-            while lanes.len() < LANES
+            while lanes.len() < most
                 && let Some(task) = waiting.pop().or_else(|| self.queue.next_large())
             {
                 lanes.extend(self.open_lane(task));
@@ -392,7 +413,7 @@ impl<V: Visitor> Shared<'_, V> {
     }
 
     fn open_lane(&self, task: FileTask<V::Dir>) -> Option<Lane<V::Dir>> {
-        let opened = task.dir.open_file(&task.name).map_err(Problem::from);
+        let opened = Here(None).dir(&task).and_then(|dir| dir.open_file(&task.name)).map_err(Problem::from);
         let stream = opened.and_then(|(file, before)| {
             let stream = Stream::new(&file, &before, task.look, &self.options.hashing)?;
             Ok((file, before, stream))
@@ -440,7 +461,11 @@ impl<V: Visitor> Shared<'_, V> {
 
     /// Another look, at whatever the name holds by now.
     fn again(&self, task: FileTask<V::Dir>) {
-        match probe::observe(&task.dir, &task.name, task.look, &self.options.hashing) {
+        let observed = Here(None)
+            .dir(&task)
+            .map_err(Problem::from)
+            .and_then(|dir| probe::observe(dir, &task.name, task.look, &self.options.hashing));
+        match observed {
             // A directory by now: nobody has planned what to do below it.
             Ok(Some(observation)) if observation.state.file_type == FileType::Dir => {
                 self.known(task, |entry| entry.problem = Some(FileError::WrongType.into()));

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[derive(Debug)]
 pub(super) struct Astray;
 
-/// How many directories are held open, from the deepest upwards.
-const OPEN: usize = 64;
+/// How many directories are held open, from the deepest upwards: few, because the limit of open files may be low.
+const OPEN: usize = 12;
 
 /// A directory whose subdirectories are being watched.
 struct Frame {
