@@ -6,6 +6,7 @@ pub mod acl;
 pub mod attribute;
 pub mod caps;
 pub mod change;
+pub mod control;
 pub mod digest;
 pub mod escape;
 pub mod flags;

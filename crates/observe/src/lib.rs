@@ -18,4 +18,4 @@ pub use waxseal_os::accounts::Accounts;
 pub use waxseal_os::files::FileError;
 pub use waxseal_os::limits::now;
 #[cfg(target_os = "linux")]
-pub use waxseal_os::watcher as watch;
+pub use waxseal_os::{control, watcher as watch};

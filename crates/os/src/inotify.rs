@@ -53,6 +53,13 @@ impl Instance {
         inotify::add_watch(&self.0, path, what | WatchFlags::ONLYDIR)
     }
 
+    /// Has names that are made in a directory put into the queue as well. Where that cannot be had, nothing is said: a
+    /// queue that is empty proves as much.
+    pub fn hear_names_made(&self, dir: BorrowedFd<'_>) {
+        // Added to what is watched there already, if anything is.
+        let _ = self.add(dir, WatchFlags::CREATE | WatchFlags::MASK_ADD);
+    }
+
     /// Takes a watch away; one that is gone already is no error.
     pub fn remove(&self, wd: i32) {
         let _ = inotify::remove_watch(&self.0, wd);

@@ -5,6 +5,8 @@
 pub mod accounts;
 pub mod attributes;
 #[cfg(target_os = "linux")]
+pub mod control;
+#[cfg(target_os = "linux")]
 pub mod fanotify;
 pub mod files;
 #[cfg(target_os = "linux")]

@@ -6,6 +6,7 @@
 //! they change, everything is put in place anew, and what may have changed is reported.
 
 mod chain;
+mod cookie;
 mod coverage;
 mod filesystem;
 mod hint;
@@ -13,6 +14,7 @@ mod places;
 mod plan;
 mod selftest;
 
+pub(crate) use cookie::Cookie;
 pub use coverage::{Backend, Coverage};
 pub use hint::{Hint, Process, What};
 pub use places::WatchRoot;
@@ -38,7 +40,7 @@ pub struct Options {
     /// memory each when full. More than the system's own limit takes the right to change that limit for a moment.
     pub queue_limit: usize,
     /// A directory for a canary, such as the state directory: when a filesystem that holds it is marked, a file is made
-    /// and removed there, and fanotify is only relied on when that is seen.
+    /// and removed there, and fanotify is only relied on when that is seen. [`Watcher::catch_up`] makes its files there.
     pub canary_dir: Option<PathBuf>,
     /// Directories below the roots that raise no hints, such as the state directory. A path as the roots give it.
     pub ignored: Vec<RawPath>,
@@ -99,6 +101,8 @@ pub struct Watcher {
     pending: Vec<Hint>,
     /// The plan does not fit any more.
     stale: bool,
+    /// How many cookies were made.
+    cookies: u64,
 }
 
 impl Watcher {
@@ -115,7 +119,16 @@ impl Watcher {
         let plan = plan::build(roots, &options, table, &mut Default::default(), &mut pending)
             .map_err(WatchError::Root)?;
         let asked = roots.to_vec();
-        Ok(Watcher { asked, options, plan, mount_watch, waker: Arc::new(waker), pending, stale: false })
+        Ok(Watcher {
+            asked,
+            options,
+            plan,
+            mount_watch,
+            waker: Arc::new(waker),
+            pending,
+            stale: false,
+            cookies: 0,
+        })
     }
 
     /// What watches which part of which root, in the order of paths. It changes with mounts and roots.

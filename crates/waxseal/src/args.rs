@@ -67,6 +67,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// What is watched, since when, and what is open
     Status,
+    /// Return when everything that happened before is recorded by the running monitor
+    Sync,
     /// Open changes, grouped into change sets
     Changes(ChangesArgs),
     /// One change in full

@@ -1,6 +1,6 @@
 //! A machine of its own for each test: config, state, a tree to watch, and the program.
 
-use crate::report::Report;
+use crate::report::{Change, Report};
 use crate::schema::Schemas;
 use crate::watching::Watching;
 use crate::{binary, files, tools};
@@ -277,6 +277,20 @@ impl Machine {
     #[track_caller]
     pub fn check_quick(&self) -> Report {
         Report::new(self.waxseal(["--json", "check", "--quick"]), true)
+    }
+
+    /// Waits until everything that happened before is recorded by the running monitor.
+    #[track_caller]
+    pub fn sync(&self) {
+        self.waxseal(["sync"]).expect_code(0);
+    }
+
+    /// The open changes that are on record, whoever found them.
+    #[track_caller]
+    pub fn recorded(&self) -> Vec<Change> {
+        let output = self.waxseal(["--json", "changes"]);
+        assert!(matches!(output.code, Some(0 | 1)), "{output:?}");
+        output.lines().into_iter().filter(|line| line["type"] == "change").map(Change).collect()
     }
 
     /// The monitor, running and ready.

@@ -130,14 +130,14 @@ impl<K> Story<K> {
         (self.before)(&place);
         let machine = Machine::with_tree(&place.tree);
         let by_monitor = matches!(way, Way::Watch | Way::Inotify);
-        if by_monitor {
+        if by_monitor && means == Means::Scans {
             files::write(place.at(SENTINEL), "");
         }
         let every = if means == Means::Scans { "1s" } else { "1h" };
         machine.watch_tree(&format!("{}\n[scan]\nquick_every = \"{every}\"", self.rule));
         machine.init();
         if by_monitor {
-            self.found_by_monitor(&machine, &place, way);
+            self.found_by_monitor(&machine, &place, way, means);
         } else {
             self.found_by_check(&machine, &place, way);
         }
@@ -157,7 +157,7 @@ impl<K> Story<K> {
         }
     }
 
-    fn found_by_monitor(&self, machine: &Machine, place: &Place, way: Way) {
+    fn found_by_monitor(&self, machine: &Machine, place: &Place, way: Way, means: Means) {
         let mut watching = match way {
             Way::Inotify => machine.watch_without_marks(),
             _ => machine.watch(),
@@ -167,11 +167,21 @@ impl<K> Story<K> {
         }
         let _kept = (self.then)(place);
         let mut expected = (self.expect)(place);
+        if means == Means::Events {
+            // Nothing more can come of what has happened: the record must be right at once.
+            machine.sync();
+            let recorded = machine.recorded();
+            if let Some(wrong) = mismatch(&place.tree, &expected, &recorded) {
+                panic!("{wrong}\non record after sync: {recorded:#?}\nprinted: {:#?}", watching.seen());
+            }
+        }
         watching.wait_for_changes(|changes| mismatch(&place.tree, &expected, changes));
-        // Silence proves nothing until something that happened later has been reported.
-        fs::remove_file(place.at(SENTINEL)).expect("the sentinel");
-        expected.push(Expect::removed(SENTINEL));
-        watching.wait_for_changes(|changes| mismatch(&place.tree, &expected, changes));
+        if means == Means::Scans {
+            // Silence proves nothing until something that happened later has been reported.
+            fs::remove_file(place.at(SENTINEL)).expect("the sentinel");
+            expected.push(Expect::removed(SENTINEL));
+            watching.wait_for_changes(|changes| mismatch(&place.tree, &expected, changes));
+        }
         watching.stop();
     }
 }

@@ -31,6 +31,7 @@ const ORDINARY: &[&str] = &[
     "set",
     "status",
     "summary",
+    "sync",
     "touched",
     "verified",
 ];
@@ -116,6 +117,7 @@ fn lines_of_commands() -> Vec<Value> {
     lines.extend(run(&machine, 0, &words(&["baseline", "export"])));
     lines.extend(run(&machine, 0, &words(&["duplicates"])));
     lines.extend(run(&machine, 0, &words(&["config", "check"])));
+    lines.extend(run(&machine, 2, &words(&["sync"])));
     // A broken seal and a config that is none.
     fs::remove_file(machine.state_dir().join("waxseal.vkey")).unwrap();
     lines.extend(run(&machine, 2, &words(&["check"])));
@@ -170,6 +172,7 @@ fn lines_of_monitor() -> Vec<Value> {
     watching.next_matching(|line| line["type"] == "change" && line["path"] == json!(machine.at("once more")));
     fs::remove_file(machine.at("once more")).unwrap();
     watching.next_matching(|line| line["type"] == "resolved");
+    lines.extend(run(&machine, 0, &words(&["sync"])));
     let status = run(&machine, 1, &words(&["status"]));
     assert_eq!(status[0]["monitor"]["pid"], watching.pid(), "{}", status[0]);
     lines.extend(status);

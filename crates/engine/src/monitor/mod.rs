@@ -4,6 +4,7 @@
 //! them from there, looks, compares and records. Overflow, lost marks, mounts and the start itself are one code path:
 //! check what is affected against the baseline.
 
+mod control;
 mod objects;
 mod queue;
 
@@ -11,12 +12,15 @@ use crate::check::{self, Request, Scan};
 use crate::coverage::Coverage;
 use crate::error::EngineError;
 use crate::seal::Trouble;
+use control::{Desk, Waiter};
 use objects::Objects;
 use queue::{Queue, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use waxseal_model::control::Refusal;
 use waxseal_model::{Change, FileType, RawPath, Source, Timestamp};
+use waxseal_observe::control::Listener;
 use waxseal_observe::watch::{self as watcher, Hint, WatchRoot, Watcher};
 use waxseal_observe::{Options, Progress, now};
 use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
@@ -79,7 +83,7 @@ pub struct Stopper(Arc<Queue>, watcher::Waker);
 impl Stopper {
     /// Asks the monitor to end; what is queued before is still looked at.
     pub fn stop(&self) {
-        self.0.add_rest(|work| work.end = true);
+        self.0.end();
         self.1.wake();
     }
 }
@@ -94,10 +98,13 @@ pub struct Started<'a> {
     monitor: Monitor<'a>,
     watcher: Watcher,
     queue: Arc<Queue>,
+    /// Where commands reach it.
+    listener: std::io::Result<Listener>,
 }
 
 impl<'a> Monitor<'a> {
-    /// Begins to watch. Whatever changes from now on will be looked at once [`Started::run`] is called.
+    /// Begins to watch. Whatever changes from now on will be looked at once [`Started::run`] is called. The caller holds
+    /// the lock of the state directory: commands are listened to there.
     ///
     /// # Errors
     /// When nothing can be watched.
@@ -119,7 +126,8 @@ impl<'a> Monitor<'a> {
         };
         let watcher =
             Watcher::start(&roots, options).map_err(|error| EngineError::Watch(error.to_string()))?;
-        Ok(Started { monitor: self, watcher, queue: Arc::default() })
+        let listener = control::listen(self.store.dir());
+        Ok(Started { monitor: self, watcher, queue: Arc::default(), listener })
     }
 }
 
@@ -134,15 +142,27 @@ impl Started<'_> {
     /// # Errors
     /// When the baseline cannot be read, or events cannot be had any more.
     pub fn run(self, tell: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
-        let Started { monitor, watcher, queue } = self;
+        let Started { monitor, watcher, queue, listener } = self;
         let coverage = watcher.coverage().to_vec();
+        let waker = watcher.waker();
         let objects = Objects::of(monitor.store, monitor.baseline)?;
         let findings = Mutex::new(monitor.store.findings()?);
+        if let Err(error) = &listener {
+            let message = format!("commands cannot reach this monitor, its socket cannot be made: {error}");
+            tell(Event::Trouble(Trouble { path: None, message }));
+        }
         std::thread::scope(|scope| {
-            let reader = std::thread::Builder::new().name("events".into()).stack_size(512 * 1024);
-            let reading = reader
+            let reading = thread("events")
                 .spawn_scoped(scope, || read_events(watcher, &queue))
                 .map_err(|error| EngineError::Watch(error.to_string()))?;
+            let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
+            if let Ok(listener) = &listener {
+                let served = thread("control").spawn_scoped(scope, move || control::serve(listener, &desk));
+                if let Err(error) = served {
+                    let message = format!("commands cannot reach this monitor: {error}");
+                    tell(Event::Trouble(Trouble { path: None, message }));
+                }
+            }
             let now = Instant::now();
             let quick_at = now + monitor.coverage.config().scan.quick_every;
             let full_at = now + monitor.coverage.config().scan.full_every;
@@ -150,29 +170,47 @@ impl Started<'_> {
                 monitor: &monitor,
                 objects,
                 findings: &findings,
-                retry: None,
+                blind: None,
+                told_blind: None,
                 quick_at,
                 full_at,
                 tell,
             };
             let result = engine.follow(&queue, coverage);
-            queue.add_rest(|work| work.end = true);
+            queue.end();
+            waker.wake();
+            if let Ok(listener) = &listener {
+                listener.closer().close();
+            }
             reading.join().map_err(|_| EngineError::Watch("the event reader ended".into()))??;
             result
         })
     }
 }
 
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.into()).stack_size(512 * 1024)
+}
+
 /// The reader: only copies what the kernel says into the queue.
 fn read_events(mut watcher: Watcher, queue: &Queue) -> Result<(), EngineError> {
     watcher::raise_priority();
     let mut hints = Vec::new();
+    // Who asked before the last cookie was made.
+    let mut waiters = Vec::new();
     loop {
         let failed = |error: watcher::WatchError| {
-            queue.add_rest(|work| work.end = true);
+            queue.end();
             EngineError::Watch(error.to_string())
         };
-        let wake = watcher.wait(None).map_err(failed)?;
+        let at_once = waiters.is_empty() && queue.is_asked();
+        let wake = watcher.wait(at_once.then_some(Duration::ZERO)).map_err(failed)?;
+        if waiters.is_empty() {
+            waiters = queue.take_asking();
+            if !waiters.is_empty() {
+                watcher.catch_up();
+            }
+        }
         watcher.read(&mut hints).map_err(failed)?;
         for hint in &hints {
             if let Hint::Name { dir, name, deep: true, .. } = hint {
@@ -180,7 +218,14 @@ fn read_events(mut watcher: Watcher, queue: &Queue) -> Result<(), EngineError> {
             }
         }
         queue_hints(&mut hints, queue);
-        if wake.woken {
+        if !waiters.is_empty() && watcher.has_caught_up() {
+            // Behind all that was queued, so they are told when all of it is recorded.
+            queue.add_rest(|work| {
+                work.waiters.append(&mut waiters);
+                work.unheard = watcher.unheard();
+            });
+        }
+        if wake.woken && queue.is_ending() {
             return Ok(());
         }
     }
@@ -213,13 +258,21 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue) {
     queue.add(targets);
 }
 
+/// Why nothing can be recorded, and when to try again.
+struct Blind {
+    retry: Instant,
+    refusal: Refusal,
+}
+
 /// The engine thread: owns all looking and recording.
 struct Engine<'a> {
     monitor: &'a Monitor<'a>,
     objects: Objects,
     findings: &'a Mutex<Findings>,
-    /// When to try again to record what could not be recorded.
-    retry: Option<Instant>,
+    /// Since something could not be recorded.
+    blind: Option<Blind>,
+    /// Why, as it was told.
+    told_blind: Option<&'static str>,
     /// When the next scheduled scans are due: they find what the kernel does not tell of.
     quick_at: Instant,
     full_at: Instant,
@@ -233,9 +286,12 @@ impl Engine<'_> {
         (self.tell)(Event::Ready { coverage, watching });
         loop {
             let due = self.quick_at.min(self.full_at);
-            let work = queue.take(Some(self.retry.map_or(due, |retry| retry.min(due))));
+            let mut work = queue.take(Some(self.blind.as_ref().map_or(due, |blind| blind.retry.min(due))));
             let end = work.end;
+            let waiters = std::mem::take(&mut work.waiters);
+            let unheard = std::mem::take(&mut work.unheard);
             self.work_off(work)?;
+            self.answer(waiters, unheard)?;
             if !end {
                 self.scheduled()?;
             }
@@ -243,6 +299,21 @@ impl Engine<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells those who asked that everything before is recorded, or why it is not.
+    fn answer(&mut self, waiters: Vec<Waiter>, unheard: Vec<RawPath>) -> Result<(), EngineError> {
+        if waiters.is_empty() {
+            return Ok(());
+        }
+        let unheard = unheard.into_iter().map(|path| Place { path, deep: true }).collect();
+        let unheard = self.of_interest(unheard);
+        if !unheard.is_empty() {
+            self.look(unheard, true, Source::Scan, "found by a scan that was asked for")?;
+        }
+        let answer = self.blind.as_ref().map_or(Ok(()), |blind| Err(blind.refusal.clone()));
+        waiters.into_iter().for_each(|waiter| waiter.answer(answer.clone()));
+        Ok(())
     }
 
     /// Scans that are due.
@@ -269,11 +340,11 @@ impl Engine<'_> {
         for note in work.notes {
             (self.tell)(Event::Trouble(Trouble { path: None, message: note }));
         }
-        if self.retry.is_some_and(|at| at <= Instant::now()) {
+        if self.blind.take_if(|blind| blind.retry <= Instant::now()).is_some() {
             // What was seen meanwhile was not recorded: everything is looked at, by times and sizes.
-            self.retry = None;
             self.look(self.everything(), true, Source::Scan, "found when changes could be recorded again")?;
-            if self.retry.is_none() {
+            if self.blind.is_none() {
+                self.told_blind = None;
                 (self.tell)(Event::Sighted);
             }
         }
@@ -426,10 +497,13 @@ impl Engine<'_> {
             StoreError::Busy(_) => "database-busy",
             _ => "database",
         };
-        if self.retry.is_none() {
-            (self.tell)(Event::Blind { reason, message: error.to_string() });
+        let message = error.to_string();
+        if self.told_blind != Some(reason) {
+            self.told_blind = Some(reason);
+            (self.tell)(Event::Blind { reason, message: message.clone() });
         }
-        self.retry = Some(Instant::now() + RETRY);
+        let refusal = Refusal::new(reason, format!("changes cannot be recorded: {message}"));
+        self.blind = Some(Blind { retry: Instant::now() + RETRY, refusal });
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is to be looked at: hints, merged by path, bounded.
 
+use super::control::Waiter;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use waxseal_store::Place;
 const MOST: usize = 50_000;
 
 /// What the engine thread is to do next.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Work {
     /// Places that may have changed, without those that lie below a deep one.
     pub targets: Vec<Place>,
@@ -20,13 +21,24 @@ pub struct Work {
     pub rescans: BTreeMap<RawPath, &'static str>,
     /// What to say besides.
     pub notes: Vec<String>,
+    /// Who is to be told when all of this is done: everything that happened before they asked is in this or was in
+    /// earlier work.
+    pub waiters: Vec<Waiter>,
+    /// Places of which events do not tell, to be scanned before the waiters are told.
+    pub unheard: Vec<RawPath>,
     /// End.
     pub end: bool,
 }
 
 impl Work {
     fn is_empty(&self) -> bool {
-        *self == Work::default()
+        let Work { targets, objects, rescans, notes, waiters, unheard: _, end } = self;
+        targets.is_empty()
+            && objects.is_empty()
+            && rescans.is_empty()
+            && notes.is_empty()
+            && waiters.is_empty()
+            && !end
     }
 }
 
@@ -34,6 +46,9 @@ impl Work {
 struct State {
     paths: BTreeMap<RawPath, bool>,
     rest: Work,
+    /// Who asked and was not yet noticed by the reader.
+    asking: Vec<Waiter>,
+    ending: bool,
 }
 
 /// Filled by the reader, emptied by the engine.
@@ -64,6 +79,34 @@ impl Queue {
     pub fn add_rest(&self, add: impl FnOnce(&mut Work)) {
         add(&mut self.lock().rest);
         self.filled.notify_one();
+    }
+
+    /// Somebody asks to be told when everything up to now is recorded. The reader is to be woken after it.
+    pub fn ask(&self, waiter: Waiter) {
+        self.lock().asking.push(waiter);
+    }
+
+    /// Whether somebody has asked.
+    pub fn is_asked(&self) -> bool {
+        !self.lock().asking.is_empty()
+    }
+
+    /// Those who have asked.
+    pub fn take_asking(&self) -> Vec<Waiter> {
+        std::mem::take(&mut self.lock().asking)
+    }
+
+    /// Ends the engine after what is queued, and the reader when it is woken.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.ending = true;
+        state.rest.end = true;
+        self.filled.notify_one();
+    }
+
+    /// Whether it is to end.
+    pub fn is_ending(&self) -> bool {
+        self.lock().ending
     }
 
     /// Waits for work, or until `retry` when there is something to be tried again; takes all of it.

@@ -136,14 +136,21 @@ impl Group {
         self.mark(FAN_MARK_INODE, FAN_EVENT_ON_CHILD | FAN_DELETE_SELF | FAN_MOVE_SELF, object)
     }
 
+    /// Reports names that are made in an open directory, and nothing else of it.
+    ///
+    /// # Errors
+    /// See [`MarkError`].
+    pub fn mark_names_made(&self, dir: BorrowedFd<'_>) -> Result<(), MarkError> {
+        Ok(self.add(FAN_MARK_ADD | FAN_MARK_INODE, FAN_CREATE, &through_proc(dir)?)?)
+    }
+
     /// Asks for as much as the kernel and the kind of mark know: `FAN_FS_ERROR` came with Linux 5.16,
     /// `FAN_RENAME` with 5.17.
     fn mark(&self, kind: u32, more: u64, object: BorrowedFd<'_>) -> Result<(), MarkError> {
         let base = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_CREATE | FAN_DELETE | FAN_ONDIR | more;
         let moved = FAN_MOVED_FROM | FAN_MOVED_TO;
         let masks = [base | FAN_RENAME | FAN_FS_ERROR, base | FAN_RENAME, base | moved];
-        // Through /proc, since the call takes no descriptor opened with O_PATH, and paths may be too long.
-        let path = CString::new(format!("/proc/self/fd/{}", object.as_raw_fd())).map_err(|_| Errno::INVAL)?;
+        let path = through_proc(object)?;
         let mut outcome = Err(Errno::INVAL);
         for mask in masks {
             outcome = self.add(FAN_MARK_ADD | kind, mask, &path);
@@ -184,6 +191,11 @@ impl Group {
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A path through /proc, since `fanotify_mark` takes no descriptor opened with `O_PATH`, and paths may be too long.
+fn through_proc(object: BorrowedFd<'_>) -> Result<CString, Errno> {
+    CString::new(format!("/proc/self/fd/{}", object.as_raw_fd())).map_err(|_| Errno::INVAL)
 }
 
 #[allow(unsafe_code, reason = "the kernel hands over descriptors as numbers")]

@@ -6,7 +6,7 @@
 //! happens after the look raises another event.
 
 use super::{Instance, Raw, walk};
-use crate::watcher::What;
+use crate::watcher::{Cookie, What};
 use rustix::fs::inotify::ReadFlags;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
@@ -86,6 +86,8 @@ pub struct Tree {
     told_limit: bool,
     /// Set by the owner when the top is gone, so that the tree is not used again.
     pub(crate) spent: bool,
+    /// The file by which is known how far the queue has been read.
+    pub(crate) cookie: Cookie,
 }
 
 /// What could not be watched.
@@ -129,6 +131,7 @@ impl Tree {
             misses: Misses::default(),
             told_limit: false,
             spent: false,
+            cookie: Cookie::default(),
         };
         tree.top = tree.walk_top(top)?;
         Ok(tree)
@@ -173,6 +176,16 @@ impl Tree {
             blind.push(format!("{} directories that could not be opened", self.misses.unreadable));
         }
         blind
+    }
+
+    /// Whether there are directories in it that could not be watched.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.misses != Misses::default()
+    }
+
+    /// Has names that are made in a directory outside put into the queue.
+    pub(crate) fn hear(&self, dir: BorrowedFd<'_>) {
+        self.instance.hear_names_made(dir);
     }
 
     /// The descriptor, to be polled for input.
@@ -235,10 +248,14 @@ impl Tree {
                 if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                     lost = Some("the kernel's event queue overflowed");
                 } else {
+                    if let Some(name) = &event.name {
+                        self.cookie.see(name);
+                    }
                     self.take(event, out);
                 }
             }
             if !more {
+                self.cookie.see_empty();
                 return Ok((true, lost));
             }
         }

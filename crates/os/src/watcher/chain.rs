@@ -3,8 +3,8 @@
 //! In: the ways, as they are followed. Out: that a root itself may have come, gone or changed, and that some way may
 //! lead elsewhere now. One inotify instance for all; a watch for each directory on a way.
 
-use super::What;
 use super::places::{Root, Step};
+use super::{Cookie, What};
 use crate::inotify::{ALL, Instance, NAMES, Raw};
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -18,6 +18,8 @@ pub(super) struct Chain {
     dirs: HashMap<i32, RawPath>,
     /// Directories that could not be watched.
     pub missed: Vec<RawPath>,
+    /// The file by which is known how far the queue has been read.
+    pub cookie: Cookie,
 }
 
 /// What the ways told.
@@ -33,7 +35,12 @@ pub(super) struct Told {
 
 impl Chain {
     pub fn new() -> Chain {
-        Chain { instance: Instance::new().ok(), dirs: HashMap::new(), missed: Vec::new() }
+        Chain {
+            instance: Instance::new().ok(),
+            dirs: HashMap::new(),
+            missed: Vec::new(),
+            cookie: Cookie::default(),
+        }
     }
 
     /// Watches a directory for its names; with `all`, for everything that happens to them.
@@ -46,25 +53,39 @@ impl Chain {
         }
     }
 
+    /// Has names that are made in a directory put into the queue.
+    pub fn hear(&self, dir: BorrowedFd<'_>) {
+        if let Some(instance) = &self.instance {
+            instance.hear_names_made(dir);
+        }
+    }
+
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.instance.as_ref().map(Instance::as_fd)
     }
 
     /// Takes what is queued, without waiting.
     pub fn read(&mut self, roots: &[Root], told: &mut Told) {
-        let Some(instance) = &self.instance else { return };
+        let Some(instance) = &self.instance else { return self.cookie.see_empty() };
         let mut events = Vec::new();
         for _ in 0..8 {
             match instance.read(&mut events) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => {
+                    self.cookie.see_empty();
+                    break;
+                }
                 Err(_) => {
+                    self.cookie.see_empty();
                     told.lost = true;
                     break;
                 }
             }
         }
         for event in events {
+            if let Some(name) = &event.name {
+                self.cookie.see(name);
+            }
             self.take(&event, roots, told);
         }
     }

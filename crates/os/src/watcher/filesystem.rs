@@ -5,7 +5,7 @@
 
 use super::places::{self, Root, Sight};
 use super::selftest::Verdict;
-use super::{Hint, Process, What};
+use super::{Cookie, Hint, Process, What};
 use crate::fanotify::{
     Buffer, Event, FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_FS_ERROR, FAN_MODIFY,
     FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Located, Renaming, ResolveError, Resolver,
@@ -40,6 +40,14 @@ pub(super) struct Filesystem {
     pub broken: bool,
     /// The name whose event the self-test waits for, and whether it has come.
     pub canary: Option<(Box<[u8]>, bool)>,
+    /// The file by which is known how far its queue has been read.
+    pub cookie: Cookie,
+    /// As `statfs` names it; `None` when that was not told.
+    pub id: Option<[u8; 8]>,
+    /// Whether everything was done to hear of cookies that are made on another filesystem.
+    pub hears_cookies: bool,
+    /// The filesystem of which only names that are made in the directory of the cookies are reported here.
+    pub foreign: Option<[u8; 8]>,
     memory: Memory,
     buffer: Buffer,
 }
@@ -97,6 +105,10 @@ impl Filesystem {
             verdict: Verdict::NotTested,
             broken: false,
             canary: None,
+            cookie: Cookie::default(),
+            id: None,
+            hears_cookies: false,
+            foreign: None,
             memory: Memory::default(),
             buffer: Buffer::default(),
         }
@@ -123,6 +135,7 @@ impl Filesystem {
                 }
                 Ok(None) => {
                     self.memory.complete = true;
+                    self.cookie.see_empty();
                     break;
                 }
                 Err(_) => {
@@ -153,6 +166,12 @@ impl Filesystem {
         }
         if let (Some((name, seen)), Some(event_name)) = (&mut self.canary, event.name) {
             *seen |= **name == *event_name;
+        }
+        if let Some(name) = event.name {
+            self.cookie.see(name);
+        }
+        if self.foreign.is_some() && event.dir.map(|dir| dir.fsid) == self.foreign {
+            return;
         }
         let pidfd = event.pidfd.take().filter(|_| self.keep_pidfds).map(Arc::new);
         let process = (event.pid > 0).then_some(Process { pid: event.pid, pidfd });

@@ -190,6 +190,14 @@ fn stat(fd: BorrowedFd<'_>) -> Result<Found, Errno> {
     Ok(Found { device: stat.st_dev, inode: stat.st_ino, is_dir })
 }
 
+/// The filesystem of an open object as `statfs` names it (`f_fsid`), and as the kernel's records do.
+pub(super) fn filesystem_id(object: BorrowedFd<'_>) -> Option<[u8; 8]> {
+    let id = rustix::fs::fstatvfs(object).ok()?.f_fsid;
+    // Two words, the first one low.
+    let words = [(id as u32).to_ne_bytes(), ((id >> 32) as u32).to_ne_bytes()];
+    (id != 0).then(|| std::array::from_fn(|i| words[i / 4][i % 4]))
+}
+
 /// Opens what lies at a real path below the root directory, following no link; an `O_PATH` descriptor of a directory.
 pub(super) fn open_real(path: &RawPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -208,6 +208,7 @@ impl Builder<'_> {
             other => other.map_err(|error| error.to_string())?,
         }
         filesystem.forget();
+        filesystem.id = places::filesystem_id(object.as_fd());
         filesystem.keep_pidfds = self.options.pidfds;
         filesystem.mounts = relevant(self.table, device, self.roots);
         if parts(&filesystem.mounts) > PARTS {

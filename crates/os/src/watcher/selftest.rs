@@ -7,7 +7,7 @@ use crate::mounts::{self, Mount};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::time::Timespec;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -55,12 +55,20 @@ pub(super) fn run(
 }
 
 fn canary_dir(filesystem: &Filesystem, table: &[Mount], options: &Options) -> Option<OwnedFd> {
+    open_canary_dir(options).filter(|dir| is_on(filesystem, table, dir.as_fd()))
+}
+
+/// The directory for files that are made to be seen.
+pub(super) fn open_canary_dir(options: &Options) -> Option<OwnedFd> {
     let path = options.canary_dir.as_ref()?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path.as_os_str().as_bytes(), flags, Mode::empty()).ok()?;
-    let id = mounts::id_of(dir.as_fd())?;
-    let on_it = table.iter().any(|mount| mount.id == id && mount.device == filesystem.device);
-    on_it.then_some(dir)
+    rustix::fs::open(path.as_os_str().as_bytes(), flags, Mode::empty()).ok()
+}
+
+/// Whether a directory lies on a filesystem.
+pub(super) fn is_on(filesystem: &Filesystem, table: &[Mount], dir: BorrowedFd<'_>) -> bool {
+    let Some(id) = mounts::id_of(dir) else { return false };
+    table.iter().any(|mount| mount.id == id && mount.device == filesystem.device)
 }
 
 fn listen(filesystem: &mut Filesystem, options: &Options, roots: &[Root], hints: &mut Vec<Hint>) -> Verdict {

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking and says what it skips"
 )]
 
+mod cookies;
 mod fixture;
 mod groups;
 mod limits;

@@ -12,6 +12,7 @@ mod hash;
 mod init;
 mod show;
 mod status;
+mod sync;
 mod watch;
 
 use crate::Exit;
@@ -25,6 +26,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, context),
         Command::Watch(args) => watch::run(&args, context),
         Command::Status => status::run(context),
+        Command::Sync => sync::run(context),
         Command::Changes(args) => changes::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
