@@ -303,8 +303,13 @@ fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
 
 impl Checking<'_> {
     fn trouble(&self, path: RawPath, message: impl Into<String>) {
-        self.blind.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        self.cannot_see(path.clone());
         self.note(Trouble::at(path, message));
+    }
+
+    /// Nothing is concluded from what is not found at or below this path.
+    fn cannot_see(&self, path: RawPath) {
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
     }
 
     fn note(&self, trouble: Trouble) {

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Expect, Fs, Machine, Mounted, Report, mismatch, skip, toml_string, tools, watch};
+use waxseal_scenarios::{
+    Change, Expect, Fs, Machine, Mounted, Report, Watching, mismatch, skip, toml_string, tools, watch,
+};
 
 /// The paths of the changes, relative to the tree.
 fn changed(machine: &Machine, report: &Report) -> BTreeSet<String> {
-    let relative = |change: &waxseal_scenarios::Change| {
+    let relative = |change: &Change| {
         let path = String::from_utf8(change.path()).unwrap();
         Path::new(&path).strip_prefix(machine.tree()).unwrap().to_str().unwrap().to_owned()
     };
@@ -271,6 +273,78 @@ fn s36_an_exclude_that_hides_sealed_files_is_named() {
     append(machine.at("hidden"), b"y");
     let report = machine.check().expect_incomplete();
     assert!(report.errors.iter().any(|error| error.to_string().contains("hidden")), "{:#?}", report.output);
+}
+
+/// Fewer attributes, a `change` that lets more pass, also under another name or by a watch in between: none of that
+/// may end in "intact". More attributes, stricter rules and other severities are no loss.
+#[test]
+fn s36_rules_that_let_more_pass_than_was_sealed_are_named() {
+    let machine = Machine::new();
+    write(machine.at("file"), "x");
+    write(machine.at("sub/file"), "x");
+    let tree = machine.tree();
+    let sub = machine.at("sub");
+    let all = |name: &str, rule: &str| watch(name, &[tree], rule);
+    let sealed = "attributes = \"security\"\nseverity = \"high\"";
+    let narrower = [
+        (all("tree", "attributes = \"content\""), "mode"),
+        (all("renamed", "attributes = \"content\""), "mode"),
+        (all("tree", "attributes = \"security\"\nchange = \"append-only\""), "grow"),
+        (all("renamed", "attributes = \"security\"\nchange = \"additions-allowed\""), "added"),
+        (format!("{}{}", all("tree", sealed), watch("part", &[&sub], "attributes = [\"content\"]")), "mode"),
+    ];
+    let equal = [
+        all("tree", "attributes = \"standard\""),
+        all("renamed", sealed),
+        all("tree", "attributes = \"security\"\nseverity = \"info\""),
+    ];
+    machine.watch_tree(sealed);
+    machine.init();
+    for (config, word) in narrower {
+        machine.configure(&config);
+        for report in [machine.check(), machine.check_quick()] {
+            let report = report.expect_incomplete();
+            let said: Vec<_> = report.errors.iter().filter_map(|error| error["error"].as_str()).collect();
+            assert!(said.len() == 1 && said[0].contains(word), "{config}\n{said:?}");
+        }
+        let mut watching = machine.watch();
+        let errors =
+            |watching: &Watching| watching.seen().iter().filter(|line| line["type"] == "error").count();
+        assert_eq!(errors(&watching), 1, "{config}\n{:#?}", watching.seen());
+        // And it is not said again with every event.
+        write(machine.at("new"), "x");
+        fs::remove_file(machine.at("file")).unwrap();
+        watching.wait_for_changes(|changes| mismatch(tree, &[Expect::removed("file")], &removals(changes)));
+        assert_eq!(errors(&watching), 1, "{config}\n{:#?}", watching.seen());
+        watching.stop();
+        fs::remove_file(machine.at("new")).unwrap();
+        // The same file again, as far as the watch counts.
+        write(machine.at("file"), "x");
+    }
+    for config in equal {
+        machine.configure(&config);
+        let report = machine.check();
+        assert!(report.errors.is_empty(), "{config}\n{:#?}", report.output);
+    }
+}
+
+/// What was noted of logs is not taken for what was noted of additions.
+#[test]
+fn a_watch_of_logs_that_becomes_one_of_additions_loses_nothing() {
+    let machine = Machine::new();
+    write(machine.at("log"), "one\n");
+    machine.watch_tree("change = \"append-only\"");
+    machine.init();
+    append(machine.at("log"), b"two\n");
+    machine.check().expect_intact();
+    machine.watch_tree("change = \"additions-allowed\"");
+    let report = machine.check();
+    let expected = [Expect::modified("log")];
+    assert_eq!(mismatch(machine.tree(), &expected, &report.changes), None, "{:#?}", report.output);
+}
+
+fn removals(changes: &[Change]) -> Vec<Change> {
+    changes.iter().filter(|change| change.kind() == "removed").cloned().collect()
 }
 
 /// A config in which line 5 or later is wrong, and a word that the message must have.

@@ -179,11 +179,12 @@ impl Checking<'_> {
     /// New names where new names are fine: tracked from now on, compared when tracked already. With `whole`, the
     /// names are all of the directory, so that one that is tracked and not among them is gone.
     pub(super) fn track(&self, directory: &RawPath, new: Vec<Entry<CheckDir>>, whole: bool) {
-        let tracked = match self.store.tracked_in(directory) {
-            Ok(tracked) => tracked,
+        let (tracked, stale): (Vec<_>, Vec<_>) = match self.store.tracked_in(directory) {
+            // What stands on a sealed state, or ended, is from when the watch was one for logs.
+            Ok(tracked) => tracked.into_iter().partition(|one| one.base.is_none() && !known::is_gone(one)),
             Err(error) => return self.fail(error),
         };
-        let mut first_seen = Vec::new();
+        let (mut first_seen, mut seen_anew) = (Vec::new(), Vec::new());
         let mut here: BTreeSet<Box<[u8]>> = BTreeSet::new();
         for entry in new {
             let path = directory.join(&entry.name);
@@ -204,7 +205,9 @@ impl Checking<'_> {
                     }
                     (None, Some(state)) => {
                         let (name, seen) = (entry.name.to_vec(), self.started);
-                        first_seen.push(Tracked { name, state, seen, rotated: None, base: None });
+                        let is_stale = stale.binary_search_by(|one| one.name.cmp(&name)).is_ok();
+                        let list = if is_stale { &mut seen_anew } else { &mut first_seen };
+                        list.push(Tracked { name, state, seen, rotated: None, base: None });
                     }
                     (None, None) => {}
                 },
@@ -213,7 +216,8 @@ impl Checking<'_> {
         for gone in tracked.iter().filter(|one| whole && !here.contains(&*one.name)) {
             self.removed(directory.join(&gone.name), gone.state.clone());
         }
-        if let Err(error) = self.store.track(directory, &first_seen) {
+        let written = self.store.track(directory, &first_seen);
+        if let Err(error) = written.and_then(|()| self.store.retrack(directory, &seen_anew)) {
             self.fail(error);
         }
     }
