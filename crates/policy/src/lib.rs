@@ -20,5 +20,5 @@ pub use paths::{Component, GlobPath, WatchPath, WatchPathError, escape_literal};
 pub use rules::{Owner, Rules, severity_of};
 pub use select::{GlobProblem, Patterns, Scope, Selection};
 pub use settings::{Channel, Secret, SecretText, Setting, Settings};
-pub use show::show;
+pub use show::{show, show_json};
 pub use template::{SystemFacts, TemplateError, candidates, template};

@@ -4,7 +4,10 @@ use crate::config::{Config, Threads, Watch};
 use crate::schema::{SECTIONS, UNUSED};
 use crate::settings::{Channel, Secret, Setting, Settings};
 use crate::units;
+use serde_json::Value;
 use std::fmt::Write;
+use toml::de::{DeTable, DeValue};
+use waxseal_model::json::Object;
 use waxseal_model::{Algorithm, Attribute, AttributeSet, escape};
 
 /// A string as TOML. What could steer a terminal is escaped.
@@ -61,6 +64,36 @@ pub fn show(config: &Config) -> String {
         }
     }
     out
+}
+
+/// The same as an object of the config's own shape, without what is a comment there: secrets and remarks.
+pub fn show_json(config: &Config) -> Object {
+    let text = show(config);
+    match DeTable::parse(&text) {
+        Ok(table) => object(table.get_ref()),
+        // What `show` writes can be read; the property tests hold it to that.
+        Err(_) => Object::new(),
+    }
+}
+
+fn object(table: &DeTable<'_>) -> Object {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
+}
+
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Array(list) => list.iter().map(|value| json(value.get_ref())).collect(),
+        DeValue::Table(table) => object(table).into(),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.into(),
+            Err(_) => number.as_str().into(),
+        },
+        // The config has neither.
+        DeValue::Float(number) => number.as_str().into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+    }
 }
 
 fn line(out: &mut String, key: &str, value: &str) {

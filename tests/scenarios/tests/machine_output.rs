@@ -118,6 +118,7 @@ fn lines_of_commands() -> Vec<Value> {
     lines.extend(run(&machine, 0, &words(&["duplicates"])));
     lines.extend(run(&machine, 0, &words(&["config", "check"])));
     lines.extend(run(&machine, 2, &words(&["sync"])));
+    lines.extend(run(&machine, 0, &words(&["config", "show"])));
     // A broken seal and a config that is none.
     fs::remove_file(machine.state_dir().join("waxseal.vkey")).unwrap();
     lines.extend(run(&machine, 2, &words(&["check"])));
@@ -125,6 +126,28 @@ fn lines_of_commands() -> Vec<Value> {
     lines.extend(run(&machine, 2, &words(&["status"])));
     lines.extend(lines_of_hash());
     lines
+}
+
+/// Whoever reads lines of JSON gets lines of JSON, or an error.
+#[test]
+fn what_is_no_json_is_not_printed_among_json() {
+    let machine = Machine::new();
+    write(machine.at("file"), "x");
+    machine.watch_tree("exclude = [\"*.log\"]\n[scan]\nthreads = 2");
+    machine.init();
+    let shown = run(&machine, 0, &words(&["config", "show"]));
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let config = &shown[0]["config"];
+    assert_eq!(config["watch"][0]["exclude"], json!(["*.log"]), "{config}");
+    assert_eq!(config["watch"][0]["keep"]["content"], true, "{config}");
+    assert_eq!(config["watch"][0]["cross_filesystems"], false, "{config}");
+    assert_eq!(config["scan"]["threads"], 2, "{config}");
+    for refused in [&["baseline", "export", "--format", "csv"][..], &["completions", "bash"]] {
+        let output = machine.waxseal(std::iter::once("--json").chain(refused.iter().copied())).expect_code(2);
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(output.stderr.contains("leave out --json"), "{output:?}");
+        machine.waxseal(refused.iter().copied()).expect_code(0);
+    }
 }
 
 fn lines_of_hash() -> Vec<Value> {

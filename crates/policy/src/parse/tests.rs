@@ -171,6 +171,7 @@ fn secrets_are_kept_and_never_shown() {
         }
     }
     assert!(show(&config).contains("# url = \"<set>\""));
+    assert!(crate::show_json(&config)["channel"][0].get("url").is_none());
     assert!(show(&config).contains("password_env = \"SMTP_PASSWORD\""));
     let broken = "[[watch]]\npaths = [\"/etc\"]\n[[channel]]\nname = \"soc\"\nkind = \"discord\"\nurl = \"https://s3cret\n";
     assert!(!errors(broken).contains("s3cret"));
@@ -199,6 +200,10 @@ fn what_is_shown_reads_back_as_the_same_config() {
     ] {
         let config = without_secrets(read(&text));
         assert_eq!(read(&show(&config)), config);
+        let json = crate::show_json(&config);
+        assert_eq!(json["watch"].as_array().map(Vec::len), Some(config.watches.len()));
+        assert_eq!(json["watch"][0]["name"], config.watches[0].name);
+        assert_eq!(json["scan"]["cpu_budget"], format!("{}%", config.scan.cpu_budget));
     }
 }
 

@@ -18,6 +18,9 @@ use waxseal_store::{Baseline, Store};
 
 /// Lists, shows or exports baselines.
 pub fn run(command: &BaselineCommand, context: &Context) -> anyhow::Result<Exit> {
+    if context.json && matches!(command, BaselineCommand::Export { format: ExportFormat::Csv }) {
+        bail!("CSV is no JSON: leave out --json, or leave out --format csv");
+    }
     let store = context.store()?;
     match command {
         BaselineCommand::List => list(&store, context)?,

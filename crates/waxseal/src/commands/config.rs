@@ -15,6 +15,13 @@ pub fn run(command: &ConfigCommand, context: &Context) -> anyhow::Result<Exit> {
     }
     let mut out = out();
     match command {
+        ConfigCommand::Show if context.json => {
+            let mut object = json::object("config");
+            object.insert("ok".into(), true.into());
+            object.insert("watches".into(), config.watches.len().into());
+            object.insert("config".into(), waxseal_policy::show_json(&config).into());
+            json_line(&mut out, &object)?;
+        }
         ConfigCommand::Show => write!(out, "{}", waxseal_policy::show(&config))?,
         ConfigCommand::Check => {
             let coverage = context.coverage(config);

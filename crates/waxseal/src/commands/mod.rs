@@ -34,6 +34,6 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Hash(args) => hash::run(&args, context),
         Command::Duplicates(args) => duplicates::run(&args, context),
         Command::Config(command) => config::run(&command, context),
-        Command::Completions { shell } => completions::run(shell),
+        Command::Completions { shell } => completions::run(shell, context),
     }
 }
