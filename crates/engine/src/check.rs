@@ -1,6 +1,7 @@
 //! The disk against the baseline: a scan whose visitor merges each directory with its sealed record.
 
 mod covered;
+mod elsewhere;
 mod judge;
 mod logs;
 
@@ -69,11 +70,19 @@ pub struct Report {
     scope: Vec<Place>,
     /// Directories whose entries were looked at besides.
     around: BTreeSet<RawPath>,
+    /// New names outside of the scope of what moved out of it.
+    went: BTreeSet<RawPath>,
 }
 
 impl Report {
+    /// Whether the change of a path belongs to this look: it is within what was asked for, or the new name of
+    /// something that was.
+    pub fn concerns(&self, path: &RawPath) -> bool {
+        self.is_in_scope(path) || self.went.contains(path)
+    }
+
     /// Whether a path is within what was asked for.
-    pub fn is_in_scope(&self, path: &RawPath) -> bool {
+    fn is_in_scope(&self, path: &RawPath) -> bool {
         let holds = |target: &Place| match path.below(&target.path) {
             Some(below) => target.deep || below.is_empty(),
             None => false,
@@ -193,7 +202,7 @@ pub fn check(
     let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
     waxseal_observe::scan(roots, top, &checking, &options, progress);
     let clear = || findings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    if let Some(error) = checking.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(error) = checking.take_failure() {
         clear()?;
         return Err(error.into());
     }
@@ -201,26 +210,23 @@ pub fn check(
         clear()?;
         return Err(EngineError::Stopped);
     }
-    let mut troubles = checking.troubles.into_inner().unwrap_or_else(PoisonError::into_inner);
-    troubles.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut scope = request.targets.clone();
-    let deepened = checking.deepened.into_inner().unwrap_or_else(PoisonError::into_inner);
-    scope.iter_mut().for_each(|target| target.deep |= deepened.contains(&target.path));
-    if !checking.around.is_empty() {
-        scope.extend(deepened.into_iter().map(|path| Place { path, deep: true }));
-    }
+    let mut report = checking.report();
     // To the store, everything below is in scope; the report then says what was looked at.
-    let besides = checking.around.iter().map(|path| Place { path: path.clone(), deep: true });
-    let commit_scope: Vec<Place> = scope.iter().cloned().chain(besides).collect();
-    let mut report = Report {
-        checked: checking.checked.into_inner(),
-        troubles,
-        vanished: checking.vanished.into_inner().unwrap_or_else(PoisonError::into_inner),
-        recorded: Ok(()),
-        blind: checking.blind.into_inner().unwrap_or_else(PoisonError::into_inner),
-        scope,
-        around: checking.around,
-    };
+    let besides = report.around.iter().map(|path| Place { path: path.clone(), deep: true });
+    let mut commit_scope: Vec<Place> = report.scope.iter().cloned().chain(besides).collect();
+    if !request.targets.is_empty() {
+        let looked = checking.look_elsewhere(&report);
+        let elsewhere = match (looked, checking.take_failure()) {
+            (Ok(elsewhere), None) => elsewhere,
+            (Err(error), _) | (_, Some(error)) => {
+                clear()?;
+                return Err(error.into());
+            }
+        };
+        commit_scope.extend(elsewhere.gone.iter().cloned());
+        report.scope.extend(elsewhere.gone);
+        report.went = elsewhere.went;
+    }
     let rules = RecordRules { coverage };
     let time = now();
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -302,6 +308,35 @@ fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
 }
 
 impl Checking<'_> {
+    fn take_failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the scan found out.
+    fn report(&self) -> Report {
+        let take = |troubles: &Mutex<Vec<Trouble>>| {
+            std::mem::take(&mut *troubles.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let mut troubles = take(&self.troubles);
+        troubles.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut scope = self.request.targets.clone();
+        let deepened = std::mem::take(&mut *self.deepened.lock().unwrap_or_else(PoisonError::into_inner));
+        scope.iter_mut().for_each(|target| target.deep |= deepened.contains(&target.path));
+        if !self.around.is_empty() {
+            scope.extend(deepened.into_iter().map(|path| Place { path, deep: true }));
+        }
+        Report {
+            checked: self.checked.load(Ordering::Relaxed),
+            troubles,
+            vanished: std::mem::take(&mut *self.vanished.lock().unwrap_or_else(PoisonError::into_inner)),
+            recorded: Ok(()),
+            blind: std::mem::take(&mut *self.blind.lock().unwrap_or_else(PoisonError::into_inner)),
+            scope,
+            around: self.around.clone(),
+            went: BTreeSet::new(),
+        }
+    }
+
     fn trouble(&self, path: RawPath, message: impl Into<String>) {
         self.cannot_see(path.clone());
         self.note(Trouble::at(path, message));

@@ -1,5 +1,9 @@
 //! Changes: what was found is compared with what is open, and written in one transaction.
 
+mod elsewhere;
+
+pub use elsewhere::Appeared;
+
 use crate::baseline::number;
 use crate::error::StoreError;
 use crate::{Store, connect};

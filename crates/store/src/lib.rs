@@ -22,7 +22,7 @@ mod tracked;
 
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};
-pub use changes::{ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
+pub use changes::{Appeared, ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
 pub use error::StoreError;
 pub use lock::Lock;
 pub use scans::{ScanKind, ScanRecord};

@@ -28,6 +28,7 @@ CREATE TABLE change(
     before BLOB, before_user TEXT, before_group TEXT, after BLOB, after_user TEXT, after_group TEXT,
     from_path BLOB, closed INTEGER);
 CREATE UNIQUE INDEX change_open ON change(path) WHERE status = 'open';
+CREATE INDEX change_by_origin ON change(from_path) WHERE status = 'open' AND from_path IS NOT NULL;
 CREATE INDEX change_by_set ON change(change_set);
 CREATE TABLE scan(
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER NOT NULL,

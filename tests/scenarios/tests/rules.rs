@@ -493,6 +493,86 @@ fn s40_a_check_of_one_path_reports_that_path() {
     machine.waxseal(["check".into(), machine.home().join("elsewhere").into_os_string()]).expect_code(2);
 }
 
+/// A file that came into the part, or went out of it, has moved, whichever check looks first; and its change keeps its
+/// id and its count, whichever looks next.
+#[test]
+fn s40_a_check_of_a_part_says_of_moves_what_a_check_of_everything_says() {
+    let machine = Machine::new();
+    for file in ["a/file", "a/other", "b/stays", "c/x/deep", "c/x/deeper/file"] {
+        write(machine.at(file), file);
+    }
+    machine.watch_tree("");
+    machine.init();
+    let part = |name: &str| {
+        let arguments = ["--json".into(), "check".into(), machine.at(name).into_os_string()];
+        Report::new(machine.waxseal(arguments), false).expect_changed()
+    };
+    let ids = |report: &Report| -> BTreeSet<(String, u64)> {
+        report.changes.iter().map(|c| (c.id().to_owned(), c.0["count"].as_u64().unwrap())).collect()
+    };
+    let from = |name: &str| machine.at(name).to_str().unwrap().to_owned();
+    fs::rename(machine.at("a/file"), machine.at("b/file")).unwrap();
+    fs::rename(machine.at("c/x"), machine.at("b/x")).unwrap();
+    let expected = [
+        Expect::moved("b/file").key("from", from("a/file")),
+        Expect::moved("b/x").key("from", from("c/x")),
+        Expect::moved("b/x/deep").key("from", from("c/x/deep")),
+        Expect::moved("b/x/deeper").key("from", from("c/x/deeper")),
+        Expect::moved("b/x/deeper/file").key("from", from("c/x/deeper/file")),
+    ];
+    // First where it went to, then everything, then where it came from: it is there that it is missing.
+    let first = part("b");
+    assert_eq!(mismatch(machine.tree(), &expected, &first.changes), None, "{:#?}", first.output);
+    let all = machine.check().expect_changed();
+    assert_eq!(mismatch(machine.tree(), &expected, &all.changes), None, "{:#?}", all.output);
+    assert_eq!(ids(&first), ids(&all));
+    let left = part("a");
+    assert_eq!(mismatch(machine.tree(), &expected[..1], &left.changes), None, "{:#?}", left.output);
+    let again = part("b");
+    assert_eq!(ids(&again), ids(&all));
+    // A part alone cannot know where what is missing went: another one tells, and then both agree.
+    fs::rename(machine.at("a/other"), machine.at("b/other")).unwrap();
+    let missing = part("a");
+    let expected = [Expect::moved("b/file"), Expect::removed("a/other")];
+    assert_eq!(mismatch(machine.tree(), &expected, &missing.changes), None, "{:#?}", missing.output);
+    assert!(part("b").change_at(machine.at("b/other")).is_some_and(|change| change.kind() == "moved"));
+    let expected = [Expect::moved("b/file"), Expect::moved("b/other")];
+    assert_eq!(mismatch(machine.tree(), &expected, &part("a").changes), None);
+    // And back.
+    fs::rename(machine.at("b/other"), machine.at("a/other")).unwrap();
+    fs::rename(machine.at("b/file"), machine.at("a/file")).unwrap();
+    assert_eq!(machine.check().expect_changed().changes.len(), 4);
+}
+
+/// What happens to a file that has moved, seen by an event of it alone, is told as of one that has moved.
+#[test]
+fn s40_a_moved_file_that_changes_again_stays_a_moved_one() {
+    let machine = Machine::new();
+    write(machine.at("a/file"), "x");
+    fs::create_dir(machine.at("b")).unwrap();
+    machine.watch_tree("");
+    machine.init();
+    let mut watching = machine.watch();
+    fs::rename(machine.at("a/file"), machine.at("b/file")).unwrap();
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &[Expect::moved("b/file")], changes));
+    chmod(machine.at("b/file"), 0o600);
+    let expected = [Expect::moved("b/file").fields(&["mode"]).key("count", 2)];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    let report = machine.check();
+    assert_eq!(mismatch(machine.tree(), &expected, &report.changes), None, "{:#?}", report.output);
+    // The old name comes and goes: that is no second change.
+    write(machine.at("a/file"), "another");
+    watching.wait_for_changes(|changes| {
+        let there = changes.iter().any(|change| change.kind() == "modified");
+        (!there).then(|| "the sealed name does not hold another file yet".to_owned())
+    });
+    fs::remove_file(machine.at("a/file")).unwrap();
+    let report = machine.check();
+    let expected = [Expect::moved("b/file").fields(&["mode"])];
+    assert_eq!(mismatch(machine.tree(), &expected, &report.changes), None, "{:#?}", report.output);
+    watching.stop();
+}
+
 #[test]
 fn s40_changes_are_listed_by_severity() {
     let machine = Machine::new();

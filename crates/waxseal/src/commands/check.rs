@@ -131,7 +131,7 @@ impl Finished<'_> {
             Ok(())
         };
         if checked.recorded.is_ok() {
-            self.store.each_open_change(|change| match checked.is_in_scope(&change.path) {
+            self.store.each_open_change(|change| match checked.concerns(&change.path) {
                 true => show(change),
                 false => Ok(()),
             })?;
