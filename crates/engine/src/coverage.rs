@@ -80,6 +80,18 @@ impl Coverage {
         self.unmatched = unmatched;
     }
 
+    /// Takes over what another coverage of the same config found that was not there before; what it did not find any
+    /// more stays. Whether there was anything.
+    pub fn grow(&mut self, fresh: &Coverage) -> bool {
+        self.unmatched.clone_from(&fresh.unmatched);
+        let new: Vec<Root> =
+            fresh.roots.iter().filter(|root| self.root_at(&root.path).is_none()).cloned().collect();
+        let any = !new.is_empty();
+        self.roots.extend(new);
+        self.roots.sort_by(|a, b| a.path.cmp(&b.path));
+        any
+    }
+
     /// The config.
     pub fn config(&self) -> &Config {
         &self.config

@@ -9,6 +9,7 @@ mod chain;
 mod cookie;
 mod coverage;
 mod filesystem;
+mod follow;
 mod hint;
 mod places;
 mod plan;
@@ -16,7 +17,8 @@ mod selftest;
 
 pub(crate) use cookie::Cookie;
 pub use coverage::{Backend, Coverage};
-pub use hint::{Hint, Process, What};
+pub use follow::PathWatch;
+pub use hint::{Hint, Loss, Process, What};
 pub use places::WatchRoot;
 
 use crate::inotify::{Report, Tree};
@@ -136,6 +138,11 @@ impl Watcher {
         &self.plan.coverage
     }
 
+    /// What is watched, as it was asked for.
+    pub fn roots(&self) -> &[WatchRoot] {
+        &self.asked
+    }
+
     /// A handle by which other threads can end a wait.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.waker))
@@ -212,40 +219,10 @@ impl Watcher {
         Ok(())
     }
 
-    /// Tells that a directory has been found that may be new, before it is scanned. With fanotify there is nothing to
-    /// do; with inotify it and everything below it is watched when this returns.
-    pub fn directory_appeared(&mut self, path: &RawPath) {
-        for root in &self.plan.roots {
-            let Some(real) = rebase(path, &root.path, &root.real) else { continue };
-            for tree in &mut self.plan.trees {
-                tree.appeared(&real);
-            }
-        }
-    }
-
     fn read_trees(&mut self, out: &mut Vec<Hint>) {
-        let (roots, ignored) = (&self.plan.roots, &self.options.ignored);
         for tree in &mut self.plan.trees {
-            let mut reports = Vec::new();
-            if tree.read(&mut reports).is_err() {
-                reports.push(Report::Lost("the kernel's event queue cannot be read"));
-                reports.push(Report::TopGone);
-            }
-            for report in reports {
-                match report {
-                    Report::TopGone => {
-                        tree.spent = true;
-                        self.stale = true;
-                    }
-                    Report::Lost(reason) => {
-                        let affected = roots.iter().filter(|root| {
-                            root.real.below(tree.path()).is_some() || tree.path().below(&root.real).is_some()
-                        });
-                        out.extend(affected.map(|root| Hint::Lost { root: root.path.clone(), reason }));
-                    }
-                    other => translate(other, roots, ignored, out),
-                }
-            }
+            read_tree(tree, &self.plan.roots, &self.options.ignored, out);
+            self.stale |= tree.spent;
         }
     }
 
@@ -264,9 +241,9 @@ impl Watcher {
             out.extend(changed_root(root, *what));
         }
         if told.lost {
-            let reason = "the kernel's event queue overflowed";
+            let loss = if told.overflowed { Loss::Overflow } else { Loss::Unreadable };
             let unmarked = self.plan.roots.iter().filter(|root| !self.is_marked(&root.path));
-            out.extend(unmarked.map(|root| Hint::Lost { root: root.path.clone(), reason }));
+            out.extend(unmarked.map(|root| Hint::Lost { root: root.path.clone(), loss }));
         }
     }
 
@@ -275,8 +252,44 @@ impl Watcher {
         self.plan.coverage.iter().find(own).is_some_and(|own| own.backend == Backend::Fanotify)
     }
 
+    /// Watches these roots from now on, and no others. Watches that serve both stay, with what is queued, and the others
+    /// are ended after the new ones have begun, so that nothing falls between; roots that are new are for the caller to
+    /// scan.
+    ///
+    /// # Errors
+    /// See [`WatchError`]; the roots are those of before then.
+    pub fn set_roots(&mut self, roots: &[WatchRoot]) -> Result<(), WatchError> {
+        let before = std::mem::replace(&mut self.asked, roots.to_vec());
+        let mut hints = Vec::new();
+        let built = self.build_anew(&mut hints);
+        self.pending.append(&mut hints);
+        let (before, (mut filesystems, mut trees)) = built.inspect_err(|_| self.asked = before)?;
+        let ignored = &self.options.ignored;
+        for filesystem in &mut filesystems {
+            filesystem.read_last(&before.roots, ignored, &mut self.pending);
+        }
+        for tree in trees.iter_mut().filter(|tree| !tree.spent) {
+            tree.cookie.expect(b"");
+            for _ in 0..LAST_READS {
+                read_tree(tree, &before.roots, ignored, &mut self.pending);
+                if tree.spent || tree.cookie.is_seen() {
+                    break;
+                }
+            }
+            if !tree.spent && !tree.cookie.is_seen() {
+                lose(tree, &before.roots, Loss::Unreadable, &mut self.pending);
+            }
+        }
+        Ok(())
+    }
+
     /// Puts everything in place for the roots and mounts as they are now, and reports what may have changed by that.
     fn rebuild(&mut self, out: &mut Vec<Hint>) -> Result<(), WatchError> {
+        self.build_anew(out).map(drop)
+    }
+
+    /// As [`Watcher::rebuild`]: what was there before, and of that, what is of no use any more.
+    fn build_anew(&mut self, out: &mut Vec<Hint>) -> Result<(Plan, plan::Old), WatchError> {
         let table = self.mount_watch.read().map_err(|errno| {
             self.stale = true;
             WatchError::MountTable(errno)
@@ -299,8 +312,9 @@ impl Watcher {
         for (index, what) in told.roots {
             out.extend(before.roots.get(index).and_then(|root| changed_root(root, what)));
         }
-        for (old, new) in before.roots.iter().zip(&self.plan.roots) {
-            if (&old.real, old.found, old.mount) != (&new.real, new.found, new.mount) {
+        for new in &self.plan.roots {
+            let old = before.roots.iter().find(|old| old.path == new.path);
+            if old.is_some_and(|old| (&old.real, old.found, old.mount) != (&new.real, new.found, new.mount)) {
                 out.extend(changed_root(new, What::MOVED));
             }
         }
@@ -308,11 +322,10 @@ impl Watcher {
         for new in &self.plan.coverage {
             let same_place = |old: &&Coverage| old.root == new.root && old.place == new.place;
             if before.coverage.iter().find(same_place).is_some_and(|old| old.backend != new.backend) {
-                let reason = "the way of watching it had to be changed";
-                out.push(Hint::Lost { root: new.root.clone(), reason });
+                out.push(Hint::Lost { root: new.root.clone(), loss: Loss::OtherBackend });
             }
         }
-        Ok(())
+        Ok((before, old))
     }
 
     /// Reports the places below the roots where something else is mounted than before.
@@ -335,6 +348,33 @@ impl Watcher {
         }
         out.extend(places.into_iter().map(|at| Hint::MountChanged { at }));
     }
+}
+
+/// How often a queue that is about to be given up is read, at most.
+const LAST_READS: usize = 256;
+
+/// Takes what a tree has queued; marks it as spent when its top is gone.
+fn read_tree(tree: &mut Tree, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
+    let mut reports = Vec::new();
+    if tree.read(&mut reports).is_err() {
+        reports.push(Report::Lost(Loss::Unreadable));
+        reports.push(Report::TopGone);
+    }
+    for report in reports {
+        match report {
+            Report::TopGone => tree.spent = true,
+            Report::Lost(loss) => lose(tree, roots, loss, out),
+            other => translate(other, roots, ignored, out),
+        }
+    }
+}
+
+/// Tells that a tree has lost events.
+fn lose(tree: &Tree, roots: &[Root], loss: Loss, out: &mut Vec<Hint>) {
+    let affected = roots
+        .iter()
+        .filter(|root| root.real.below(tree.path()).is_some() || tree.path().below(&root.real).is_some());
+    out.extend(affected.map(|root| Hint::Lost { root: root.path.clone(), loss }));
 }
 
 /// A root itself may have changed, with everything below it.

@@ -51,14 +51,23 @@ impl Context {
 
     /// Reads and checks the config.
     pub fn config(&self) -> anyhow::Result<Config> {
-        let text = read_text(&self.config_path).with_context(|| {
+        self.parse(&self.config_text()?)
+    }
+
+    /// Reads the config.
+    pub fn config_text(&self) -> anyhow::Result<String> {
+        read_text(&self.config_path).with_context(|| {
             format!("cannot read the config; `waxseal init` writes one. {}", self.config_name())
-        })?;
+        })
+    }
+
+    /// Checks the config's text.
+    pub fn parse(&self, text: &str) -> anyhow::Result<Config> {
         if paths::others_may_write(&self.config_path) {
             let hint = "whoever may write it decides what is watched: `chmod go-w` it";
             warn(&format!("{} may be written to by others: {hint}", self.config_name()));
         }
-        Ok(waxseal_policy::parse(&text, &self.config_name())?)
+        Ok(waxseal_policy::parse(text, &self.config_name())?)
     }
 
     /// The config's path for people.

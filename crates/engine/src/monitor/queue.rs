@@ -1,14 +1,32 @@
 //! What is to be looked at: hints, merged by path, bounded.
 
 use super::control::Waiter;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use super::objects::Object;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
-use waxseal_model::RawPath;
+use waxseal_model::{RawPath, Timestamp};
+use waxseal_observe::watch::{Coverage, WatchError, WatchRoot};
 use waxseal_store::Place;
 
 /// How many paths wait at most, before everything below a directory is looked at instead of its parts.
 const MOST: usize = 50_000;
+
+/// How many places wait to be reconciled at most, before everything is.
+const MOST_RESCANS: usize = 1000;
+/// In whose name everything is reconciled.
+const ALL: &[u8] = b"/";
+/// The queue of the kernel or our own was full.
+const OVERFLOW: &str = "overflow";
+
+/// Why a place must be reconciled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rescan {
+    /// In a word, for programs.
+    pub reason: &'static str,
+    /// What happened before then was seen.
+    pub since: Timestamp,
+}
 
 /// What the engine thread is to do next.
 #[derive(Debug, Default)]
@@ -16,9 +34,9 @@ pub struct Work {
     /// Places that may have changed, without those that lie below a deep one.
     pub targets: Vec<Place>,
     /// Objects whose other names may have changed: device and inode.
-    pub objects: BTreeSet<(u32, u32, u64)>,
+    pub objects: BTreeSet<Object>,
     /// Places that must be reconciled, because events were lost or something was mounted there, and why.
-    pub rescans: BTreeMap<RawPath, &'static str>,
+    pub rescans: BTreeMap<RawPath, Rescan>,
     /// What to say besides.
     pub notes: Vec<String>,
     /// Who is to be told when all of this is done: everything that happened before they asked is in this or was in
@@ -26,18 +44,21 @@ pub struct Work {
     pub waiters: Vec<Waiter>,
     /// Places of which events do not tell, to be scanned before the waiters are told.
     pub unheard: Vec<RawPath>,
+    /// The config is to be read again: true when somebody asked for it, false when it may have changed.
+    pub reload: Option<bool>,
     /// End.
     pub end: bool,
 }
 
 impl Work {
     fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, unheard: _, end } = self;
+        let Work { targets, objects, rescans, notes, waiters, unheard: _, reload, end } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
             && notes.is_empty()
             && waiters.is_empty()
+            && reload.is_none()
             && !end
     }
 }
@@ -48,7 +69,16 @@ struct State {
     rest: Work,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
+    /// What the reader is to watch from now on.
+    roots: Option<NewRoots>,
     ending: bool,
+}
+
+/// What is to be watched from now on, and where to say by what it is watched.
+#[derive(Debug)]
+pub struct NewRoots {
+    pub roots: Vec<WatchRoot>,
+    pub answer: mpsc::Sender<Result<Vec<Coverage>, WatchError>>,
 }
 
 /// Filled by the reader, emptied by the engine.
@@ -63,14 +93,34 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds places. A storm in one directory ends as one look at everything below it.
-    pub fn add(&self, targets: impl IntoIterator<Item = Place>) {
+    /// Adds places. A storm in one directory ends as one look at everything below it; `since` is when it began.
+    pub fn add(&self, targets: impl IntoIterator<Item = Place>, since: Timestamp) {
         let mut state = self.lock();
         for target in targets {
             *state.paths.entry(target.path).or_default() |= target.deep;
         }
         if state.paths.len() > MOST {
-            collapse(&mut state.paths);
+            for directory in collapse(&mut state.paths) {
+                insert_rescan(&mut state.rest.rescans, directory, Rescan { reason: OVERFLOW, since });
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    /// Adds a place that must be reconciled.
+    pub fn add_rescan(&self, path: RawPath, rescan: Rescan) {
+        insert_rescan(&mut self.lock().rest.rescans, path, rescan);
+        self.filled.notify_one();
+    }
+
+    /// Adds an object, all of whose names are to be looked at.
+    pub fn add_object(&self, object: Object, since: Timestamp) {
+        let mut state = self.lock();
+        state.rest.objects.insert(object);
+        if state.rest.objects.len() > MOST {
+            state.rest.objects.clear();
+            let rescan = Rescan { reason: OVERFLOW, since };
+            insert_rescan(&mut state.rest.rescans, RawPath::new(ALL), rescan);
         }
         self.filled.notify_one();
     }
@@ -94,6 +144,16 @@ impl Queue {
     /// Those who have asked.
     pub fn take_asking(&self) -> Vec<Waiter> {
         std::mem::take(&mut self.lock().asking)
+    }
+
+    /// Asks the reader, which is to be woken after it, to watch other roots.
+    pub fn set_roots(&self, roots: NewRoots) {
+        self.lock().roots = Some(roots);
+    }
+
+    /// What the reader is to watch from now on.
+    pub fn take_roots(&self) -> Option<NewRoots> {
+        self.lock().roots.take()
     }
 
     /// Ends the engine after what is queued, and the reader when it is woken.
@@ -152,31 +212,50 @@ fn outermost(paths: BTreeMap<RawPath, bool>) -> Vec<Place> {
     targets
 }
 
-/// Replaces the names of the fullest directories by the directory, until half of the room is free.
-fn collapse(paths: &mut BTreeMap<RawPath, bool>) {
-    while paths.len() > MOST / 2 {
-        let mut counts: BTreeMap<RawPath, usize> = BTreeMap::new();
-        for path in paths.keys() {
-            *counts.entry(path.parent().unwrap_or_else(|| path.clone())).or_default() += 1;
-        }
-        let before = paths.len();
-        let mut fullest: VecDeque<(usize, RawPath)> = counts.into_iter().map(|(path, n)| (n, path)).collect();
-        fullest.make_contiguous().sort_by(|a, b| b.cmp(a));
-        let directories: BTreeSet<RawPath> =
-            fullest.into_iter().take(1 + before / 1000).map(|(_, path)| path).collect();
-        paths.retain(|path, _| path.parent().is_none_or(|parent| !directories.contains(&parent)));
-        paths.extend(directories.into_iter().map(|directory| (directory, true)));
-        if paths.len() >= before {
-            // Every name has a directory of its own: the root stands for them all.
-            let roots: BTreeSet<RawPath> = paths.keys().filter_map(RawPath::parent).collect();
-            *paths = roots.into_iter().map(|path| (path, true)).collect();
-        }
+/// Adds a place; of two reasons for one place the overflow is kept, and the earlier time.
+fn insert_rescan(rescans: &mut BTreeMap<RawPath, Rescan>, path: RawPath, rescan: Rescan) {
+    let known = rescans.entry(path).or_insert(rescan);
+    known.since = known.since.min(rescan.since);
+    if rescan.reason == OVERFLOW {
+        known.reason = OVERFLOW;
     }
+    if rescans.len() > MOST_RESCANS {
+        let since = rescans.values().map(|rescan| rescan.since).min().unwrap_or(rescan.since);
+        *rescans = BTreeMap::from([(RawPath::new(ALL), Rescan { reason: OVERFLOW, since })]);
+    }
+}
+
+/// Takes the names of the fullest directories out, until half of the room is free; the directories stand for them.
+fn collapse(paths: &mut BTreeMap<RawPath, bool>) -> BTreeSet<RawPath> {
+    let directory_of = |path: &RawPath| path.parent().unwrap_or_else(|| path.clone());
+    let mut counts: BTreeMap<RawPath, usize> = BTreeMap::new();
+    for path in paths.keys() {
+        *counts.entry(directory_of(path)).or_default() += 1;
+    }
+    let mut fullest: Vec<(usize, RawPath)> = counts.into_iter().map(|(path, n)| (n, path)).collect();
+    fullest.sort_by(|a, b| b.cmp(a));
+    let mut left = paths.len();
+    let mut directories = BTreeSet::new();
+    for (names, directory) in fullest {
+        if left <= MOST / 2 {
+            break;
+        }
+        left -= names;
+        directories.insert(directory);
+    }
+    if directories.len() > MOST_RESCANS {
+        paths.clear();
+        return BTreeSet::from([RawPath::new(ALL)]);
+    }
+    paths.retain(|path, _| !directories.contains(&directory_of(path)));
+    directories
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::new(1, 0);
 
     fn target(path: &str, deep: bool) -> Place {
         Place { path: RawPath::normalized(path.as_bytes()).unwrap(), deep }
@@ -185,37 +264,67 @@ mod tests {
     #[test]
     fn merges_by_path_and_drops_what_a_deep_look_covers() {
         let queue = Queue::default();
-        queue.add([
-            target("/t/a", false),
-            target("/t/a", false),
-            target("/t/d/x", false),
-            target("/t/d", true),
-        ]);
+        queue.add(
+            [target("/t/a", false), target("/t/a", false), target("/t/d/x", false), target("/t/d", true)],
+            NOW,
+        );
         assert_eq!(queue.take(None).targets, [target("/t/a", false), target("/t/d", true)]);
-        queue.add([target("/t/d", false), target("/t/d/x", false)]);
+        queue.add([target("/t/d", false), target("/t/d/x", false)], NOW);
         assert_eq!(queue.take(None).targets, [target("/t/d", false), target("/t/d/x", false)]);
     }
 
+    /// Whether a look at what is in the queue is a look at this path.
+    fn covers(work: &Work, path: &RawPath) -> bool {
+        let by_target = |t: &Place| path.below(&t.path).is_some_and(|below| below.is_empty() || t.deep);
+        work.targets.iter().any(by_target) || work.rescans.keys().any(|place| path.below(place).is_some())
+    }
+
     #[test]
-    fn a_storm_stays_bounded_and_loses_no_place() {
+    fn a_storm_stays_bounded_loses_no_place_and_is_told() {
         let queue = Queue::default();
         for d in 0..300 {
-            queue.add((0..300).map(|f| target(&format!("/t/d{d}/f{f}"), false)));
+            queue.add((0..300).map(|f| target(&format!("/t/d{d}/f{f}"), false)), NOW);
         }
-        let targets = queue.take(None).targets;
-        assert!(targets.len() <= MOST);
+        let work = queue.take(None);
+        assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
+        assert!(work.rescans.values().all(|rescan| *rescan == Rescan { reason: OVERFLOW, since: NOW }));
+        assert!(!work.rescans.is_empty());
         for d in 0..300 {
             let path = target(&format!("/t/d{d}/f7"), false).path;
-            let covers = |t: &Place| path.below(&t.path).is_some_and(|below| below.is_empty() || t.deep);
-            assert!(targets.iter().any(covers), "{path}");
+            assert!(covers(&work, &path), "{path}");
         }
     }
 
     #[test]
-    fn names_that_have_a_directory_each_collapse_upwards() {
+    fn names_that_have_a_directory_each_end_as_a_look_at_everything() {
         let queue = Queue::default();
-        queue.add((0..MOST + 1).map(|i| target(&format!("/t/d{i}/f"), false)));
-        assert!(queue.take(None).targets.len() <= MOST);
+        queue.add((0..MOST + 1).map(|i| target(&format!("/t/d{i}/f"), false)), NOW);
+        let work = queue.take(None);
+        assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
+        assert!(
+            covers(&work, &target("/t/d1/f", false).path)
+                && covers(&work, &target("/t/d49999/f", false).path)
+        );
+    }
+
+    #[test]
+    fn objects_are_bounded_as_well() {
+        let queue = Queue::default();
+        (0..=MOST as u64).for_each(|inode| queue.add_object((8, 1, inode), NOW));
+        let work = queue.take(None);
+        assert!(work.objects.is_empty());
+        assert_eq!(work.rescans.keys().next().unwrap().as_bytes(), ALL);
+    }
+
+    #[test]
+    fn an_overflow_is_not_called_by_another_name() {
+        let queue = Queue::default();
+        let (early, late) = (NOW, Timestamp::new(2, 0));
+        let place = || target("/t", true).path;
+        queue.add_rescan(place(), Rescan { reason: OVERFLOW, since: late });
+        queue.add_rescan(place(), Rescan { reason: "mount", since: early });
+        let wanted = Rescan { reason: OVERFLOW, since: early };
+        assert_eq!(queue.take(None).rescans.into_values().collect::<Vec<_>>(), [wanted]);
     }
 
     #[test]

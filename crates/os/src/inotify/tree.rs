@@ -6,7 +6,7 @@
 //! happens after the look raises another event.
 
 use super::{Instance, Raw, walk};
-use crate::watcher::{Cookie, What};
+use crate::watcher::{Cookie, Loss, What};
 use rustix::fs::inotify::ReadFlags;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
@@ -42,7 +42,7 @@ pub enum Report {
         dir: RawPath,
     },
     /// Events were lost, or the tree changed faster than it could be followed. All of it is watched again by now.
-    Lost(&'static str),
+    Lost(Loss),
     /// The top directory was moved, deleted or unmounted: this tree watches nothing of use any more.
     TopGone,
 }
@@ -193,20 +193,6 @@ impl Tree {
         self.instance.as_fd()
     }
 
-    /// Watches a directory that somebody found before its event was read, and everything below it. A directory that
-    /// is watched already, or not below this tree, is left as it is.
-    pub fn appeared(&mut self, path: &RawPath) {
-        let Some(rest) = path.below(&self.path) else { return };
-        let mut wd = self.top;
-        for part in rest.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
-            match self.children.get(&(wd, part.into())) {
-                Some(child) => wd = *child,
-                // The highest directory that is new brings the rest with it.
-                None => return self.come(wd, part.into()),
-            }
-        }
-    }
-
     /// Adds what has been queued to `out`, without waiting.
     ///
     /// # Errors
@@ -219,7 +205,7 @@ impl Tree {
         let mut tries = 0;
         while drained && !self.retry() {
             if tries == TRIES {
-                lost = lost.or(Some("directories moved faster than they could be followed"));
+                lost = lost.or(Some(Loss::Astray));
                 break;
             }
             tries += 1;
@@ -230,23 +216,23 @@ impl Tree {
         }
         if self.misses.limit && !self.told_limit {
             self.told_limit = true;
-            out.push(Report::Lost("the limit of inotify watches is reached"));
+            out.push(Report::Lost(Loss::Limit));
         }
-        if let Some(reason) = lost {
-            self.again(reason, out);
+        if let Some(loss) = lost {
+            self.again(loss, out);
         }
         Ok(())
     }
 
     /// Takes what is in the queue: whether that was all of it, and whether events had been lost.
-    fn take_queued(&mut self, out: &mut Vec<Report>) -> Result<(bool, Option<&'static str>), Errno> {
+    fn take_queued(&mut self, out: &mut Vec<Report>) -> Result<(bool, Option<Loss>), Errno> {
         let mut lost = None;
         for _ in 0..BUFFERS {
             let mut events = Vec::new();
             let more = self.instance.read(&mut events)?;
             for event in events {
                 if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                    lost = Some("the kernel's event queue overflowed");
+                    lost = Some(Loss::Overflow);
                 } else {
                     if let Some(name) = &event.name {
                         self.cookie.see(name);
@@ -263,13 +249,13 @@ impl Tree {
     }
 
     /// Everything anew, in a new instance: moves may have been lost, and with them which watch is where.
-    fn again(&mut self, reason: &'static str, out: &mut Vec<Report>) {
+    fn again(&mut self, loss: Loss, out: &mut Vec<Report>) {
         let tree = super::open_path(&self.path).and_then(|top| Tree::new(top.as_fd(), self.path.clone()));
         match tree {
             Ok(tree) => {
                 let told_limit = self.told_limit;
                 *self = Tree { told_limit, ..tree };
-                out.push(Report::Lost(reason));
+                out.push(Report::Lost(loss));
             }
             Err(_) => out.push(Report::TopGone),
         }

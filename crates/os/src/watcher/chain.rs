@@ -31,6 +31,8 @@ pub(super) struct Told {
     pub moved: bool,
     /// Events were lost.
     pub lost: bool,
+    /// They were lost because the queue was full.
+    pub overflowed: bool,
 }
 
 impl Chain {
@@ -93,6 +95,7 @@ impl Chain {
     fn take(&self, event: &Raw, roots: &[Root], told: &mut Told) {
         if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             told.lost = true;
+            told.overflowed = true;
             told.moved = true;
             return;
         }

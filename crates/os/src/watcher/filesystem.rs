@@ -5,7 +5,7 @@
 
 use super::places::{self, Root, Sight};
 use super::selftest::Verdict;
-use super::{Cookie, Hint, Process, What};
+use super::{Cookie, Hint, LAST_READS, Loss, Process, What};
 use crate::fanotify::{
     Buffer, Event, FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_FS_ERROR, FAN_MODIFY,
     FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Located, Renaming, ResolveError, Resolver,
@@ -88,7 +88,7 @@ struct Batch<'a> {
     /// One for each mount, opened when first needed, and closed with the batch so as to hold no mount busy.
     resolvers: Option<Vec<Resolver>>,
     out: &'a mut Vec<Hint>,
-    lost: Option<&'static str>,
+    lost: Option<Loss>,
 }
 
 /// The directory cannot be resolved now, for a reason other than its being deleted.
@@ -129,7 +129,7 @@ impl Filesystem {
                     for event in events {
                         match event {
                             Ok(event) => self.take(event, &mut batch),
-                            Err(_) => batch.lost = Some("an event of the kernel was not understood"),
+                            Err(_) => batch.lost = Some(Loss::Unreadable),
                         }
                     }
                 }
@@ -139,7 +139,7 @@ impl Filesystem {
                     break;
                 }
                 Err(_) => {
-                    batch.lost = Some("the kernel's event queue cannot be read");
+                    batch.lost = Some(Loss::Unreadable);
                     self.broken = true;
                     break;
                 }
@@ -147,16 +147,32 @@ impl Filesystem {
         }
         let lost = batch.lost;
         self.buffer = buffer;
-        if let Some(reason) = lost {
-            out.extend(self.roots.iter().map(|root| Hint::Lost { root: root.clone(), reason }));
+        if let Some(loss) = lost {
+            self.lose(loss, out);
         }
+    }
+
+    /// Reads what is queued for a last time.
+    pub fn read_last(&mut self, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
+        self.cookie.expect(b"");
+        for _ in 0..LAST_READS {
+            if self.broken || self.cookie.is_seen() {
+                return;
+            }
+            self.read(roots, ignored, out);
+        }
+        self.lose(Loss::Unreadable, out);
+    }
+
+    fn lose(&self, loss: Loss, out: &mut Vec<Hint>) {
+        out.extend(self.roots.iter().map(|root| Hint::Lost { root: root.clone(), loss }));
     }
 
     fn take(&mut self, mut event: Event<'_>, batch: &mut Batch<'_>) {
         if event.is_overflow() {
             // Among the lost may be the moves and links that what is remembered depends on.
             self.forget();
-            batch.lost = Some("the kernel's event queue overflowed");
+            batch.lost = Some(Loss::Overflow);
             return;
         }
         if event.mask & FAN_FS_ERROR != 0 {
@@ -185,7 +201,7 @@ impl Filesystem {
             }
         };
         if let Err(Unresolved) = taken {
-            batch.lost = Some("a directory that the kernel reported could not be found");
+            batch.lost = batch.lost.or(Some(Loss::Unresolved));
         }
     }
 

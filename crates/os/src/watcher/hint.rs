@@ -89,6 +89,37 @@ impl std::fmt::Debug for What {
     }
 }
 
+/// Why events were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// The kernel's queue was full.
+    Overflow,
+    /// The kernel's queue cannot be read, or an event in it was not understood.
+    Unreadable,
+    /// A directory that the kernel named could not be found.
+    Unresolved,
+    /// The user's inotify watches are used up.
+    Limit,
+    /// Directories of an inotify tree moved faster than they could be followed.
+    Astray,
+    /// Another backend had to take over.
+    OtherBackend,
+}
+
+impl Loss {
+    /// In a word, for programs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Loss::Overflow => "overflow",
+            Loss::Unreadable => "unreadable",
+            Loss::Unresolved => "unresolved",
+            Loss::Limit => "limit",
+            Loss::Astray => "astray",
+            Loss::OtherBackend => "backend",
+        }
+    }
+}
+
 /// Where something may have changed. A hint is never a fact: the kernel merges events and says nothing of their order,
 /// so whoever gets a hint looks at what is there now.
 ///
@@ -140,8 +171,8 @@ pub enum Hint {
     Lost {
         /// The root.
         root: RawPath,
-        /// Why, in words.
-        reason: &'static str,
+        /// Why.
+        loss: Loss,
     },
     /// Something was mounted or unmounted at, above or below this place: everything below it may have changed.
     MountChanged {

@@ -31,6 +31,9 @@ pub(super) struct Plan {
     pub coverage: Vec<Coverage>,
 }
 
+/// What watched before: filesystems and trees.
+pub(super) type Old = (Vec<Filesystem>, Vec<Tree>);
+
 /// A root, or the part of it on one mount.
 struct Area<'a> {
     root: &'a Root,
@@ -54,7 +57,7 @@ struct Builder<'a> {
     roots: &'a [Root],
     table: &'a [Mount],
     /// What watched so far and may go on doing so.
-    old: (Vec<Filesystem>, Vec<Tree>),
+    old: Old,
     filesystems: Vec<(Filesystem, bool)>,
     /// Filesystems that cannot be marked, and why.
     unmarked: Vec<(DeviceNumber, String)>,
@@ -63,13 +66,13 @@ struct Builder<'a> {
     hints: &'a mut Vec<Hint>,
 }
 
-/// Puts all watches in place for the roots as they are now. What still fits of `old` is kept, with its queue; on an
-/// error `old` is left as it is.
+/// Puts all watches in place for the roots as they are now. What still fits of `old` is kept, with its queue; what does
+/// not is left in `old`. On an error all of it is.
 pub(super) fn build(
     asked: &[WatchRoot],
     options: &Options,
     table: Vec<Mount>,
-    old: &mut (Vec<Filesystem>, Vec<Tree>),
+    old: &mut Old,
     hints: &mut Vec<Hint>,
 ) -> Result<Plan, Errno> {
     let mut chain = Chain::new();
@@ -98,7 +101,8 @@ pub(super) fn build(
     let mut coverage: Vec<Coverage> = areas.iter().filter_map(|area| builder.area(area)).collect();
     coverage.sort_by(|a, b| (&a.root, &a.place).cmp(&(&b.root, &b.place)));
     drop(areas);
-    let Builder { filesystems, trees, chain, .. } = builder;
+    let Builder { filesystems, trees, chain, old: rest, .. } = builder;
+    *old = rest;
     let filesystems = filesystems.into_iter().map(|(filesystem, _)| filesystem).collect();
     Ok(Plan { filesystems, trees, chain, coverage, roots, table })
 }

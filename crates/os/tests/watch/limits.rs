@@ -1,11 +1,10 @@
 //! Queues that are full, watches that are used up, waits that end.
 
 use crate::fixture::{Ears, Kind, PATIENCE, on_each, path, read_limit, run, usual_limit};
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use waxseal_os::watcher::{Backend, Hint, Options, Wake, WatchRoot, Watcher, raise_priority};
+use waxseal_os::watcher::{Backend, Hint, Loss, Options, Wake, WatchRoot, Watcher, raise_priority};
 
 #[test]
 fn a_full_queue_is_told_and_survived() {
@@ -23,7 +22,10 @@ fn a_full_queue_is_told_and_survived() {
             fs::write(sub.join(i.to_string()), "1").unwrap();
         }
         let here = path(&root);
-        ears.hear("the loss", |hint| matches!(hint, Hint::Lost { root, .. } if *root == here));
+        ears.hear(
+            "the loss",
+            |hint| matches!(hint, Hint::Lost { root, loss: Loss::Overflow } if *root == here),
+        );
         fs::rename(&sub, root.join("moved")).unwrap();
         ears.sync(&root);
         ears.forget();
@@ -111,7 +113,7 @@ fn few_watches() {
     assert_eq!(coverage[0].backend, Backend::Inotify, "{coverage:?}");
     assert!(coverage[0].blind.iter().any(|text| text.contains("max_user_watches")), "{coverage:?}");
     assert!(coverage[0].blind.iter().any(|text| text.contains("run as root")), "{coverage:?}");
-    ears.hear("the limit", |hint| matches!(hint, Hint::Lost { reason, .. } if reason.contains("limit")));
+    ears.hear("the limit", |hint| matches!(hint, Hint::Lost { loss: Loss::Limit, .. }));
     fs::write(dir.path().join("f"), "1").unwrap();
     ears.hear_name(&dir.path().join("f"));
 }
@@ -131,18 +133,6 @@ fn watches_that_run_out_are_told() {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-#[test]
-fn directories_told_by_a_scan_are_watched() {
-    on_each(&Kind::ALL, |place| {
-        let root = place.dir("t");
-        let mut ears = place.watch(&[&root]);
-        let new = place.dir("t/a/b");
-        ears.watcher.directory_appeared(&path(&new));
-        OpenOptions::new().create(true).append(true).open(new.join("f")).unwrap().write_all(b"1").unwrap();
-        ears.hear_name(&new.join("f"));
-    });
 }
 
 #[test]

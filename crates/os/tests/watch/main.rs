@@ -14,4 +14,5 @@ mod groups;
 mod limits;
 mod mounts;
 mod names;
+mod roots;
 mod ways;

@@ -1,5 +1,7 @@
 //! `watch`: the monitor, in the foreground.
 
+mod config_file;
+
 use crate::Exit;
 use crate::args::WatchArgs;
 use crate::commands::add::add;
@@ -10,7 +12,7 @@ use crate::output::report::write_change;
 use crate::output::{describe, json_line, out, say, style, warn};
 use anyhow::bail;
 use std::io::Write;
-use waxseal_engine::monitor::{Event, Monitor};
+use waxseal_engine::monitor::{Applied, Event, Monitor, Rules};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Change, RawPath};
@@ -39,15 +41,15 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         ),
         other => other?,
     };
-    let coverage = context.coverage(context.config()?);
+    let mut text = context.config_text()?;
+    let mut coverage = context.coverage(context.parse(&text)?);
     let uncovered: Vec<RawPath> =
         only.iter().filter(|path| coverage.owner(path).is_none()).cloned().collect();
-    let coverage = if uncovered.is_empty() {
-        coverage
-    } else {
+    if !uncovered.is_empty() {
         add(&uncovered, args.key.as_deref(), args.yes, &store, context)?;
-        context.coverage(context.config()?)
-    };
+        text = context.config_text()?;
+        coverage = context.coverage(context.parse(&text)?);
+    }
     let baseline = store.current_baseline()?;
     let mut teller = Teller { context, since: since.to_string() };
     let seal = context.verifier_key(store.dir());
@@ -57,22 +59,24 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
             &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"),
         )?;
     }
-    let options = scan_options(coverage.config());
-    let monitor = Monitor { store: &store, baseline: &baseline, coverage: &coverage, options, only };
+    let rules = Rules { options: scan_options(coverage.config()), coverage };
+    let monitor = Monitor { store: &store, baseline: &baseline, rules, only };
     let started = monitor.start()?;
-    let stopper = started.stopper();
+    let handle = started.handle();
+    config_file::follow(&context.config_path, handle.clone());
     // Ends with the process: nobody waits for a signal that never comes.
     std::thread::Builder::new().name("signals".into()).stack_size(64 * 1024).spawn(move || {
         loop {
             match signals.wait() {
-                Request::End => stopper.stop(),
-                Request::Reload => warn("SIGHUP: this version reads its config only when it starts"),
+                Request::End => handle.stop(),
+                Request::Reload => handle.reload(true),
             }
         }
     })?;
+    let mut loader = config_file::Loader::new(context, text);
     let mut failed = None;
-    started.run(&mut |event| {
-        if let Event::Ready { coverage, .. } = &event {
+    started.run(&mut |asked| loader.load(asked), &mut |event| {
+        if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
             lock.describe(&holder(since, Some(&backends(coverage))));
         }
         if let Err(error) = teller.tell(event) {
@@ -116,6 +120,7 @@ impl Teller<'_> {
             Event::Trouble(trouble) => self.trouble(trouble.path.as_ref(), &trouble.message),
             Event::Blind { reason, message } => self.blind(reason, &message),
             Event::Sighted => self.sighted(),
+            Event::Config(outcome) => self.config(&outcome),
         }
     }
 
@@ -192,7 +197,38 @@ impl Teller<'_> {
             object.insert("reason".into(), reason.into());
             return self.object(&object);
         }
-        warn(&format!("{path} is scanned again: {reason}"));
+        let why = match reason {
+            "mount" => "something was mounted or unmounted there",
+            "reload" => "the config covers it now",
+            "overflow" => "more happened than could be noted down: events were lost",
+            "limit" => "the limit of inotify watches is reached: raise fs.inotify.max_user_watches",
+            "backend" => "the way of watching it had to be changed",
+            _ => "events of it were lost",
+        };
+        warn(&format!("{path} is scanned again: {why}"));
+        Ok(())
+    }
+
+    fn config(&self, outcome: &Result<Applied, String>) -> std::io::Result<()> {
+        let name = self.context.config_name();
+        match outcome {
+            Ok(Applied { watches, .. }) => {
+                let watches = describe::counted(*watches as u64, "watch", "watches");
+                say(self.context, &format!("the config was read again and is in effect: {name}, {watches}"));
+            }
+            Err(error) => {
+                warn(&format!("the config was read again and is refused, the old one stays: {error}"))
+            }
+        }
+        if self.context.json {
+            let mut object = json::object("config");
+            object.insert("outcome".into(), if outcome.is_ok() { "applied" } else { "refused" }.into());
+            match outcome {
+                Ok(applied) => drop(object.insert("watches".into(), applied.watches.into())),
+                Err(error) => drop(object.insert("error".into(), error.clone().into())),
+            }
+            return self.object(&object);
+        }
         Ok(())
     }
 

@@ -1,0 +1,337 @@
+//! The engine thread: owns all looking and recording.
+//!
+//! In: work from the queue. Out: recorded changes, then told.
+
+use super::control::Waiter;
+use super::objects::{self, Objects};
+use super::queue::{Queue, Rescan, Work};
+use super::{Event, Load, Monitor, Rules};
+use crate::check::{self, Request, Scan};
+use crate::error::EngineError;
+use crate::seal::Trouble;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use waxseal_model::control::Refusal;
+use waxseal_model::{FileType, RawPath, Source, Timestamp};
+use waxseal_observe::watch::{self as watcher, Waker};
+use waxseal_observe::{Options, Progress, now};
+use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
+
+/// How long to wait before trying again to record.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why nothing can be recorded, and when to try again.
+struct Blind {
+    retry: Instant,
+    refusal: Refusal,
+}
+
+/// Looks, compares, records and tells.
+pub struct Engine<'a> {
+    pub store: &'a Store,
+    pub baseline: &'a Baseline,
+    /// By which it looks now.
+    pub rules: Rules,
+    pub only: Vec<RawPath>,
+    pub queue: &'a Queue,
+    pub waker: &'a Waker,
+    pub load: Load<'a>,
+    pub tell: &'a mut dyn FnMut(Event),
+    objects: Objects,
+    findings: Mutex<Findings>,
+    /// Since something could not be recorded.
+    blind: Option<Blind>,
+    /// Why, as it was told.
+    told_blind: Option<&'static str>,
+    /// Whether there are roots that could not be watched when they were found.
+    pub unwatched: bool,
+    /// When the last scans of everything ended: they find what the kernel does not tell of.
+    quick_ended: Instant,
+    full_ended: Instant,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that has looked at nothing yet.
+    ///
+    /// # Errors
+    /// When the baseline cannot be read.
+    pub fn new(
+        monitor: Monitor<'a>,
+        queue: &'a Queue,
+        waker: &'a Waker,
+        load: Load<'a>,
+        tell: &'a mut dyn FnMut(Event),
+    ) -> Result<Engine<'a>, EngineError> {
+        let Monitor { store, baseline, rules, only } = monitor;
+        let objects = Objects::of(store, baseline)?;
+        let findings = Mutex::new(store.findings()?);
+        Ok(Engine {
+            store,
+            baseline,
+            rules,
+            only,
+            queue,
+            waker,
+            load,
+            tell,
+            objects,
+            findings,
+            blind: None,
+            told_blind: None,
+            unwatched: false,
+            quick_ended: Instant::now(),
+            full_ended: Instant::now(),
+        })
+    }
+
+    /// Looks at everything, then works off what is queued until it is to end.
+    ///
+    /// # Errors
+    /// When the baseline cannot be read.
+    pub fn follow(&mut self, coverage: Vec<watcher::Coverage>) -> Result<(), EngineError> {
+        self.look(self.everything(), true, Source::Scan, "found at the start of the monitor")?;
+        let watching = self.baseline.stored.entries;
+        (self.tell)(Event::Ready { coverage, watching });
+        loop {
+            let (quick_at, full_at) = self.due();
+            let due = quick_at.min(full_at);
+            let due = self.blind.as_ref().map_or(due, |blind| blind.retry.min(due));
+            let mut work = self.queue.take(Some(due));
+            let end = work.end;
+            let waiters = std::mem::take(&mut work.waiters);
+            let unheard = std::mem::take(&mut work.unheard);
+            let reload = work.reload.take();
+            self.work_off(work)?;
+            if let Some(asked) = reload {
+                self.reload(asked)?;
+            }
+            self.answer(waiters, unheard)?;
+            if end {
+                return Ok(());
+            }
+            self.scheduled()?;
+        }
+    }
+
+    /// When the next scheduled scans are due, the quick one and the full one.
+    fn due(&self) -> (Instant, Instant) {
+        let every = &self.rules.coverage.config().scan;
+        (self.quick_ended + every.quick_every, self.full_ended + every.full_every)
+    }
+
+    /// Tells those who asked that everything before is recorded, or why it is not.
+    fn answer(&mut self, waiters: Vec<Waiter>, unheard: Vec<RawPath>) -> Result<(), EngineError> {
+        if waiters.is_empty() {
+            return Ok(());
+        }
+        let unheard = unheard.into_iter().map(|path| Place { path, deep: true }).collect();
+        let unheard = self.of_interest(unheard);
+        if !unheard.is_empty() {
+            self.look(unheard, true, Source::Scan, "found by a scan that was asked for")?;
+        }
+        let answer = self.blind.as_ref().map_or(Ok(()), |blind| Err(blind.refusal.clone()));
+        waiters.into_iter().for_each(|waiter| waiter.answer(answer.clone()));
+        Ok(())
+    }
+
+    /// Scans that are due.
+    fn scheduled(&mut self) -> Result<(), EngineError> {
+        let now = Instant::now();
+        let (quick_at, full_at) = self.due();
+        if now >= full_at {
+            self.look(self.everything(), false, Source::Scan, "found by a scheduled full scan")?;
+            self.full_ended = Instant::now();
+            self.quick_ended = self.full_ended;
+        } else if now >= quick_at {
+            self.look(self.everything(), true, Source::Scan, "found by a scheduled quick scan")?;
+            self.quick_ended = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Everything that this monitor looks at, as targets: none means all.
+    pub fn everything(&self) -> Vec<Place> {
+        self.only.iter().map(|path| Place { path: path.clone(), deep: true }).collect()
+    }
+
+    fn work_off(&mut self, work: Work) -> Result<(), EngineError> {
+        for note in work.notes {
+            (self.tell)(Event::Trouble(Trouble { path: None, message: note }));
+        }
+        if self.blind.take_if(|blind| blind.retry <= Instant::now()).is_some() {
+            // What was seen meanwhile was not recorded: everything is looked at, by times and sizes.
+            self.look(self.everything(), true, Source::Scan, "found when changes could be recorded again")?;
+            if self.blind.is_none() {
+                self.told_blind = None;
+                (self.tell)(Event::Sighted);
+            }
+        }
+        self.rescan(work.rescans)?;
+        let mut targets = work.targets;
+        let others = self.objects.names(&work.objects, self.store, self.baseline)?;
+        targets.extend(others.into_iter().map(|path| Place { path, deep: false }));
+        targets.sort();
+        targets.dedup();
+        let targets = self.of_interest(targets);
+        if targets.is_empty() {
+            return Ok(());
+        }
+        self.look(targets, false, Source::Event, "seen by the monitor")
+    }
+
+    fn rescan(&mut self, rescans: BTreeMap<RawPath, Rescan>) -> Result<(), EngineError> {
+        for (path, Rescan { reason, since: _ }) in rescans {
+            (self.tell)(Event::Rescan { path: path.clone(), reason });
+            let below = self.rules.coverage.roots().iter().map(|root| root.path.clone());
+            let below = below.filter(|root| root.below(&path).is_some());
+            let mut places: BTreeSet<RawPath> = below.collect();
+            if self.is_covered(&path) {
+                places.insert(path);
+            }
+            let targets = places.into_iter().map(|path| Place { path, deep: true }).collect();
+            let targets = self.of_interest(targets);
+            if !targets.is_empty() {
+                self.look(targets, true, Source::Scan, "found after events were lost")?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn is_covered(&self, path: &RawPath) -> bool {
+        use waxseal_policy::Selection::Skipped;
+        [true, false].into_iter().any(|is_dir| self.rules.coverage.selection(path, is_dir).0 != Skipped)
+    }
+
+    /// Without what no watch covers, and what is outside of what was asked for.
+    pub fn of_interest(&self, targets: Vec<Place>) -> Vec<Place> {
+        let only = &self.only;
+        let wanted = |path: &RawPath| only.is_empty() || only.iter().any(|outer| path.below(outer).is_some());
+        targets.into_iter().filter(|target| wanted(&target.path) && self.is_covered(&target.path)).collect()
+    }
+
+    /// Looks, compares, records, tells. What cannot be recorded is looked at again later.
+    pub fn look(
+        &mut self,
+        targets: Vec<Place>,
+        quick: bool,
+        source: Source,
+        cause: &str,
+    ) -> Result<(), EngineError> {
+        let few = targets.iter().filter(|target| target.deep).count() == 0 && !targets.is_empty();
+        if targets.is_empty() {
+            // What a glob matches may have come since: scans of everything look for it.
+            self.grow();
+        }
+        let Rules { coverage, options } = &self.rules;
+        let (store, baseline) = (self.store, self.baseline);
+        let whole = targets.is_empty();
+        let started = now();
+        let request = Request { targets, quick, source, cause: cause.to_string() };
+        let options = Options { threads: if few { Some(1) } else { options.threads }, ..*options };
+        let progress = Progress::default();
+        let scan = Scan { store, baseline, coverage, progress: &progress, findings: &self.findings };
+        let mut outcomes = Vec::new();
+        let report = match check::check(&scan, &request, &options, Some(&mut outcomes), &mut |_| {}) {
+            Ok(report) => report,
+            Err(EngineError::Store(error)) if is_passing(&error) => {
+                self.go_blind(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(error) = &report.recorded {
+            self.go_blind(error);
+            return Ok(());
+        }
+        if whole {
+            self.remember_scan(quick, started, &report, progress.bytes.into_inner())?;
+        }
+        self.tell_touched(&request, &report, &outcomes);
+        for trouble in report.troubles {
+            (self.tell)(Event::Trouble(trouble));
+        }
+        let relatives = relatives(&outcomes);
+        for outcome in outcomes {
+            (self.tell)(match outcome {
+                Outcome::New(change) | Outcome::Again(change) => Event::Changed(Box::new(change)),
+                Outcome::Resolved(change) => Event::Resolved(Box::new(change)),
+            });
+        }
+        if source == Source::Event && !relatives.is_empty() {
+            let names = self.objects.names(&relatives, store, baseline)?;
+            let names = names.into_iter().filter(|name| !request.targets.iter().any(|t| t.path == *name));
+            let names = self.of_interest(names.map(|path| Place { path, deep: false }).collect());
+            if !names.is_empty() {
+                self.look(names, false, Source::Scan, "other names of what changed")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A scan of everything, for `status`.
+    fn remember_scan(
+        &self,
+        quick: bool,
+        started: Timestamp,
+        report: &check::Report,
+        bytes: u64,
+    ) -> Result<(), EngineError> {
+        let store = self.store;
+        let outcome = match (report.troubles.is_empty(), store.count_open()?.iter().any(|n| *n > 0)) {
+            (false, _) => "incomplete",
+            (true, true) => "changed",
+            (true, false) => "intact",
+        };
+        let errors = report.troubles.len() as u64;
+        let (ended, checked) = (now(), report.checked);
+        let scan = ScanRecord { started, ended, outcome: outcome.into(), checked, errors, bytes };
+        match store.add_scan(if quick { ScanKind::Quick } else { ScanKind::Full }, &scan) {
+            Err(error) if !is_passing(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names that events spoke of and that are neither there nor sealed: they came and went.
+    fn tell_touched(&mut self, request: &Request, report: &check::Report, outcomes: &[Outcome]) {
+        let resolved = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Resolved(change) => Some(&change.path),
+            _ => None,
+        });
+        let resolved: BTreeSet<&RawPath> = resolved.collect();
+        if request.source == Source::Event {
+            for path in report.vanished.iter().filter(|path| !resolved.contains(path)) {
+                (self.tell)(Event::Touched(path.clone()));
+            }
+        }
+    }
+
+    fn go_blind(&mut self, error: &StoreError) {
+        let reason = match error {
+            StoreError::Full => "disk-full",
+            StoreError::Busy(_) => "database-busy",
+            _ => "database",
+        };
+        let message = error.to_string();
+        if self.told_blind != Some(reason) {
+            self.told_blind = Some(reason);
+            (self.tell)(Event::Blind { reason, message: message.clone() });
+        }
+        let refusal = Refusal::new(reason, format!("changes cannot be recorded: {message}"));
+        self.blind = Some(Blind { retry: Instant::now() + RETRY, refusal });
+    }
+}
+
+/// Objects that changed and have, or had, other names: what changed through one name changed under all.
+fn relatives(outcomes: &[Outcome]) -> BTreeSet<(u32, u32, u64)> {
+    let changes = outcomes.iter().map(|outcome| match outcome {
+        Outcome::New(change) | Outcome::Again(change) | Outcome::Resolved(change) => change,
+    });
+    let sides = changes.flat_map(|change| [&change.before, &change.after]).flatten().map(|seen| &seen.state);
+    sides.filter(|state| state.file_type != FileType::Dir && state.links > 1).map(objects::key).collect()
+}
+
+/// Whether a store that refuses now may take it later.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Full | StoreError::Busy(_) | StoreError::Sqlite(_) | StoreError::Io(..))
+}
