@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{
-    Change, Expect, Fs, Machine, Story, for_each_filesystem, is_root, mismatch, skip, tools, watch,
+    Change, Expect, Fs, Machine, Story, Watching, for_each_filesystem, is_root, mismatch, skip, tools, watch,
 };
 
 #[test]
@@ -315,6 +315,42 @@ fn s76_what_came_and_went_is_told_all_the_same() {
         assert!(told, "not a word of {}", path.display());
     }
     watching.stop();
+}
+
+/// Each coming and going is told once, although the event of its end may come after the look that missed it already.
+#[test]
+fn what_came_and_went_is_told_once() {
+    let machine = Machine::new();
+    write(machine.at("sentinel"), "");
+    machine.watch_tree("");
+    machine.init();
+    let mut ways: Vec<fn(&Machine) -> Watching> = vec![Machine::watch];
+    if is_root() && tools::has("setpriv") {
+        ways.push(Machine::watch_without_marks);
+    }
+    for watch in ways {
+        let mut watching = watch(&machine);
+        for number in 0..1000 {
+            let path = machine.at(&format!("passing-{number}"));
+            write(&path, "x");
+            fs::remove_file(path).unwrap();
+        }
+        append(machine.at("sentinel"), b"x");
+        watching
+            .wait_for_changes(|changes| mismatch(machine.tree(), &[Expect::modified("sentinel")], changes));
+        let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in watching.seen().iter().filter(|line| ["touched", "resolved"].contains(&kind_of(line))) {
+            *told.entry(line["path"].as_str().unwrap()).or_default() += 1;
+        }
+        let twice: Vec<_> = told.values().filter(|count| **count > 1).collect();
+        assert!(twice.is_empty(), "{} of {} names were told more than once", twice.len(), told.len());
+        assert_eq!(told.len(), 1000);
+        watching.stop();
+    }
+}
+
+fn kind_of(line: &Value) -> &str {
+    line["type"].as_str().unwrap_or_default()
 }
 
 /// A storm: whatever was merged or dropped on the way, in the end the record says what the disk says.

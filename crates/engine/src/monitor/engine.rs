@@ -5,6 +5,7 @@
 use super::control::Waiter;
 use super::objects::{self, Objects};
 use super::queue::{Queue, Rescan, Work};
+use super::touched::Touched;
 use super::{Event, Load, Monitor, Rules};
 use crate::check::{self, Request, Scan};
 use crate::error::EngineError;
@@ -44,6 +45,8 @@ pub struct Engine<'a> {
     blind: Option<Blind>,
     /// Why, as it was told.
     told_blind: Option<&'static str>,
+    /// Names that came and went, as it was told.
+    touched: Touched,
     /// Whether there are roots that could not be watched when they were found.
     pub unwatched: bool,
     /// When the last scans of everything ended: they find what the kernel does not tell of.
@@ -79,6 +82,7 @@ impl<'a> Engine<'a> {
             findings,
             blind: None,
             told_blind: None,
+            touched: Touched::default(),
             unwatched: false,
             quick_ended: Instant::now(),
             full_ended: Instant::now(),
@@ -156,6 +160,7 @@ impl<'a> Engine<'a> {
     }
 
     fn work_off(&mut self, work: Work) -> Result<(), EngineError> {
+        self.touched.forget(&work.arrived);
         for note in work.notes {
             (self.tell)(Event::Trouble(Trouble { path: None, message: note }));
         }
@@ -300,8 +305,10 @@ impl<'a> Engine<'a> {
         });
         let resolved: BTreeSet<&RawPath> = resolved.collect();
         if request.source == Source::Event {
-            for path in report.vanished.iter().filter(|path| !resolved.contains(path)) {
-                (self.tell)(Event::Touched(path.clone()));
+            for path in &report.vanished {
+                if self.touched.is_news(path) && !resolved.contains(path) {
+                    (self.tell)(Event::Touched(path.clone()));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ mod objects;
 mod queue;
 mod reader;
 mod reload;
+mod touched;
 
 use crate::coverage::Coverage;
 use crate::error::EngineError;

@@ -2,6 +2,7 @@
 
 use super::control::Waiter;
 use super::objects::Object;
+use super::touched::Arrived;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub struct Work {
     pub objects: BTreeSet<Object>,
     /// Places that must be reconciled, because events were lost or something was mounted there, and why.
     pub rescans: BTreeMap<RawPath, Rescan>,
+    /// Names that appeared, among others that were looked at before.
+    pub arrived: Arrived,
     /// What to say besides.
     pub notes: Vec<String>,
     /// Who is to be told when all of this is done: everything that happened before they asked is in this or was in
@@ -52,7 +55,7 @@ pub struct Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, unheard: _, reload, end } = self;
+        let Work { targets, objects, rescans, notes, waiters, arrived: _, unheard: _, reload, end } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()

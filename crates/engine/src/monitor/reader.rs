@@ -7,7 +7,7 @@ use super::queue::{NewRoots, Queue, Rescan};
 use std::time::Duration;
 use waxseal_model::Timestamp;
 use waxseal_observe::now;
-use waxseal_observe::watch::{self as watcher, Hint, WatchError, Watcher};
+use waxseal_observe::watch::{self as watcher, Hint, WatchError, Watcher, What};
 use waxseal_store::Place;
 
 /// The pause after a failure.
@@ -102,11 +102,18 @@ fn add_note(queue: &Queue, note: String) {
 }
 
 fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
-    let mut targets = Vec::with_capacity(hints.len());
+    let (mut targets, mut arrived) = (Vec::with_capacity(hints.len()), Vec::new());
     for hint in hints.drain(..) {
         match hint {
-            Hint::Name { dir, name, deep, .. } => targets.push(Place { path: dir.join(&name), deep }),
+            Hint::Name { dir, name, deep, what, .. } => {
+                let path = dir.join(&name);
+                if what.has(What::CREATED.with(What::MOVED)) {
+                    arrived.push(path.clone());
+                }
+                targets.push(Place { path, deep });
+            }
             Hint::Renamed { from, to, is_dir, .. } => {
+                arrived.push(to.0.join(&to.1));
                 let both = [from, to].map(|(dir, name)| Place { path: dir.join(&name), deep: is_dir });
                 targets.extend(both);
             }
@@ -120,6 +127,10 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
                 add_note(queue, format!("{root}: its filesystem reports that it is damaged (error {errno})"));
             }
         }
+    }
+    if !arrived.is_empty() {
+        // Before the places: a name is never taken for one that was told already.
+        queue.add_rest(|work| arrived.into_iter().for_each(|path| work.arrived.add(path)));
     }
     queue.add(targets, since);
 }
