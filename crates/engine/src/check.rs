@@ -4,6 +4,7 @@ mod covered;
 mod elsewhere;
 mod judge;
 mod logs;
+mod open;
 
 use crate::compare;
 use crate::coverage::{self, Coverage};
@@ -15,6 +16,7 @@ use crate::seal::{Trouble, racy_from};
 use crate::tree::{Sealed, Tree};
 use judge::mount_moved;
 use logs::{Moving, owned};
+use open::OpenPaths;
 use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -146,6 +148,8 @@ struct Checking<'a> {
     /// Directories of logs that are looked at because of targets in them: a log that moved can only be judged with
     /// its neighbours.
     around: BTreeSet<RawPath>,
+    /// What a quick look does not pass over.
+    open: OpenPaths,
     /// Paths and globs of the watches under which the baseline was taken.
     sealed_paths: BTreeSet<RawPath>,
     findings: &'a Mutex<Findings>,
@@ -175,6 +179,12 @@ pub fn check(
     let Scan { store, baseline, coverage, progress, findings } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
     let around = around_of(coverage, &request.targets);
+    let mut open = OpenPaths::default();
+    if request.quick {
+        open.add(store, None)?;
+    } else {
+        around.iter().try_for_each(|directory| open.add(store, Some(directory)))?;
+    }
     let roots = roots_of(coverage, &tree, request, &around)?;
     let mut checking = Checking {
         store,
@@ -184,6 +194,7 @@ pub fn check(
         racy_from: racy_from(baseline.stored.scan_start),
         started: now(),
         around,
+        open,
         sealed_paths: BTreeSet::new(),
         findings,
         accounts: Mutex::default(),
@@ -519,6 +530,7 @@ impl Visitor for Checking<'_> {
         let mut sealed = sealed.peekable();
         let around = self.is_around(node);
         let mut untouched = !node.is_roots();
+        let has_open = !self.open.is_empty() && (node.is_roots() || self.open.may_be_in(&node.path()));
         for entry in entries {
             while sealed.next_if(|s| *s.name < *entry.name).is_some() {
                 untouched = false;
@@ -528,7 +540,9 @@ impl Visitor for Checking<'_> {
                 untouched = false;
                 continue;
             };
+            let is_open = has_open && self.open.may_hold(&node.path_of(&entry.name));
             let quick = self.request.quick || around && !self.is_target(&node.path_of(&entry.name));
+            let quick = quick && !is_open;
             entry.look = self.look(quick, watch, counterpart.as_ref(), stat);
             untouched &= entry.look == Look::Stat;
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());

@@ -525,6 +525,29 @@ impl Store {
         stopped.map_or(Ok(()), Err)
     }
 
+    /// Calls `each` with the path of every open change, of those below a directory where one is given.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn each_open_path(
+        &self,
+        directory: Option<&RawPath>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        // No path is empty, and none begins with a byte after the slash.
+        let (first, end) = directory.map_or((Vec::new(), b"0".to_vec()), below);
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT path FROM change WHERE status = 'open' AND path >= ?1 AND path < ?2",
+            )?;
+            let mut rows = query.query([first, end])?;
+            while let Some(row) = rows.next()? {
+                each(row.get_ref(0)?.as_blob().unwrap_or_default());
+            }
+            Ok(())
+        })
+    }
+
     /// The sets that have open changes, newest first.
     ///
     /// # Errors
