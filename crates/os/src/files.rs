@@ -10,9 +10,12 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 use waxseal_model::{DeviceNumber, Digests, Extra, FileState, FileType, RawPath, Timestamp, flags};
 
 use crate::attributes::{self, Attributes};
+use crate::remote::{FarFd, Mounts, Remote};
 
 /// A system call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,11 @@ pub enum FileError {
     /// A name with a slash, a NUL byte, or of no length.
     #[error("the name is not one that a directory can hold")]
     BadName,
+    /// The server or the program behind its filesystem is silent for so long.
+    #[error(
+        "its filesystem did not answer within {0:?}: see to the server or program behind it, or exclude it in the config"
+    )]
+    NoAnswer(Duration),
     /// Any other refusal of the kernel.
     #[error("{}", describe(.0))]
     Os(Errno),
@@ -120,9 +128,76 @@ fn stat_at(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<FileState
     })
 }
 
+fn stat_open(fd: BorrowedFd<'_>) -> Result<FileState, FileError> {
+    stat_at(fd, b"", AtFlags::EMPTY_PATH)
+}
+
+/// Opens a directory component by component, links followed.
+fn open_path(path: &RawPath) -> Result<OwnedFd, FileError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty())?;
+    for part in path.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        dir = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
+    }
+    Ok(dir)
+}
+
+fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, FileError> {
+    loop {
+        match rustix::io::pread(file, &mut *buffer, offset) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// A descriptor, and how system calls are made on it.
+#[derive(Debug)]
+enum Fd {
+    /// Directly.
+    Near(OwnedFd),
+    /// With a deadline.
+    Far(FarFd),
+}
+
+impl Fd {
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        match self {
+            Fd::Near(fd) => call(fd.as_fd()),
+            Fd::Far(fd) => fd.call(call),
+        }
+    }
+
+    /// As [`Fd::call`], with a name, which is only copied where it must be.
+    fn call_named<T: Send + 'static>(
+        &self,
+        name: &[u8],
+        call: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        match self {
+            Fd::Near(fd) => call(fd.as_fd(), name),
+            Fd::Far(fd) => {
+                let name = name.to_vec();
+                fd.call(move |fd| call(fd, &name))
+            }
+        }
+    }
+
+    /// What was opened below this one.
+    fn child(&self, fd: OwnedFd) -> Fd {
+        match self {
+            Fd::Near(_) => Fd::Near(fd),
+            Fd::Far(parent) => Fd::Far(parent.sibling(fd)),
+        }
+    }
+}
+
 /// An open directory, the anchor of every look below it.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir(Fd);
 
 impl Dir {
     /// Opens the directory that holds `path`, component by component (so that no length is too long),
@@ -132,19 +207,33 @@ impl Dir {
     /// # Errors
     /// When a component does not exist or may not be passed.
     pub fn parent_of(path: &RawPath) -> Result<(Dir, Vec<u8>), FileError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut dir = rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty())?;
         let parent = path.parent().unwrap_or_default();
-        for part in parent.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
-            dir = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
-        }
+        let fd = match Mounts::now().holding(path) {
+            None => Fd::Near(open_path(&parent)?),
+            Some(mount) => {
+                let fd = mount.call(move || open_path(&parent))?;
+                Fd::Far(FarFd::new(mount, fd))
+            }
+        };
         let name = if path.name().is_empty() { b".".to_vec() } else { path.name().to_vec() };
-        Ok((Dir(dir), name))
+        Ok((Dir(fd), name))
     }
 
     /// Takes over a descriptor of a directory opened for reading (as resolving a kernel's handle gives).
     pub fn from_fd(fd: OwnedFd) -> Dir {
-        Dir(fd)
+        Dir(Fd::Near(fd))
+    }
+
+    /// The same directory, for looking at what is mounted in it and may never answer.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn looking_into(&self, mount: &Arc<Remote>) -> Result<Dir, FileError> {
+        let fd = match &self.0 {
+            Fd::Near(fd) => rustix::io::fcntl_dupfd_cloexec(fd, 0)?,
+            Fd::Far(fd) => rustix::io::fcntl_dupfd_cloexec(fd.near().ok_or(FileError::NotFound)?, 0)?,
+        };
+        Ok(Dir(Fd::Far(FarFd::new(Arc::clone(mount), fd))))
     }
 
     /// Opens a subdirectory for listing.
@@ -153,7 +242,8 @@ impl Dir {
     /// [`FileError::WrongType`] when the name is no directory (any more), others as the kernel says.
     pub fn open_dir(&self, name: &[u8]) -> Result<Dir, FileError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME;
-        open_at(self.0.as_fd(), name, flags).map(Dir)
+        let fd = self.0.call_named(name, move |dir, name| open_at(dir, name, flags))?;
+        Ok(Dir(self.0.child(fd)))
     }
 
     /// Opens a regular file for reading and looks at it through the descriptor.
@@ -162,9 +252,12 @@ impl Dir {
     /// [`FileError::WrongType`] when what the name holds now is no regular file; nothing has been read then.
     pub fn open_file(&self, name: &[u8]) -> Result<(File, FileState), FileError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME | OFlags::NOCTTY;
-        let file = File(open_at(self.0.as_fd(), name, flags)?);
-        let state = file.stat()?;
-        if state.file_type == FileType::File { Ok((file, state)) } else { Err(FileError::WrongType) }
+        let (fd, state) = self.0.call_named(name, move |dir, name| {
+            let fd = open_at(dir, name, flags)?;
+            let state = stat_open(fd.as_fd())?;
+            if state.file_type == FileType::File { Ok((fd, state)) } else { Err(FileError::WrongType) }
+        })?;
+        Ok((File(self.0.child(fd)), state))
     }
 
     /// Opens whatever the name holds without any effect on it, for its attributes.
@@ -172,7 +265,8 @@ impl Dir {
     /// # Errors
     /// As the kernel says.
     pub fn open_node(&self, name: &[u8]) -> Result<Node, FileError> {
-        open_at(self.0.as_fd(), name, OFlags::PATH).map(Node)
+        let fd = self.0.call_named(name, |dir, name| open_at(dir, name, OFlags::PATH))?;
+        Ok(Node(self.0.child(fd)))
     }
 
     /// The state of one name, without attributes that need a descriptor.
@@ -180,7 +274,7 @@ impl Dir {
     /// # Errors
     /// [`FileError::NotFound`] when nothing has the name.
     pub fn stat(&self, name: &[u8]) -> Result<FileState, FileError> {
-        stat_at(self.0.as_fd(), component(name)?, AtFlags::empty())
+        self.0.call_named(component(name)?, |dir, name| stat_at(dir, name, AtFlags::empty()))
     }
 
     /// The state of the directory itself.
@@ -188,7 +282,7 @@ impl Dir {
     /// # Errors
     /// As the kernel says.
     pub fn stat_self(&self) -> Result<FileState, FileError> {
-        stat_at(self.0.as_fd(), b"", AtFlags::EMPTY_PATH)
+        self.0.call(stat_open)
     }
 
     /// Extended attributes and inode flags of the directory itself.
@@ -196,7 +290,7 @@ impl Dir {
     /// # Errors
     /// As the kernel says.
     pub fn attributes(&self) -> Result<Attributes, FileError> {
-        attributes::of_open(self.0.as_fd())
+        self.0.call(attributes::of_open)
     }
 
     /// Calls `each` with every name, in the order of the kernel, without `.` and `..`. The buffer
@@ -205,29 +299,44 @@ impl Dir {
     /// # Errors
     /// As the kernel says; names already given stay given.
     pub fn list(&self, buffer: &mut [MaybeUninit<u8>], mut each: impl FnMut(&[u8])) -> Result<(), FileError> {
-        let mut names = RawDir::new(&self.0, buffer);
-        while let Some(entry) = names.next() {
-            match entry {
-                Ok(entry) => match CStr::to_bytes(entry.file_name()) {
-                    b"." | b".." => {}
-                    name => each(name),
-                },
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+        match &self.0 {
+            Fd::Near(fd) => list(fd.as_fd(), buffer, each),
+            Fd::Far(fd) => {
+                let (names, result) = fd.call(|fd| {
+                    let mut names: Vec<Box<[u8]>> = Vec::new();
+                    let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+                    let result = list(fd, &mut buffer, |name| names.push(name.into()));
+                    Ok((names, result))
+                })?;
+                names.iter().for_each(|name| each(name));
+                result
             }
         }
-        Ok(())
     }
+}
 
-    /// The descriptor, for marking and for resolving what the kernel reports.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+fn list(
+    dir: BorrowedFd<'_>,
+    buffer: &mut [MaybeUninit<u8>],
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), FileError> {
+    let mut names = RawDir::new(dir, buffer);
+    while let Some(entry) = names.next() {
+        match entry {
+            Ok(entry) => match CStr::to_bytes(entry.file_name()) {
+                b"." | b".." => {}
+                name => each(name),
+            },
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
+    Ok(())
 }
 
 /// A regular file, open for reading.
 #[derive(Debug)]
-pub struct File(OwnedFd);
+pub struct File(Fd);
 
 impl File {
     /// Opens a regular file that a person named, following links as they would expect.
@@ -236,7 +345,7 @@ impl File {
     /// [`FileError::WrongType`] when it is no regular file; nothing has been read then.
     pub fn named(path: &std::path::Path) -> Result<(File, FileState), FileError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?);
+        let file = File(Fd::Near(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?));
         let state = file.stat()?;
         if state.file_type == FileType::File { Ok((file, state)) } else { Err(FileError::WrongType) }
     }
@@ -246,10 +355,17 @@ impl File {
     /// # Errors
     /// As the kernel says; an interrupted read is repeated.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FileError> {
-        loop {
-            match rustix::io::pread(&self.0, &mut *buffer, offset) {
-                Err(Errno::INTR) => {}
-                other => return Ok(other?),
+        match &self.0 {
+            Fd::Near(fd) => read_at(fd.as_fd(), buffer, offset),
+            Fd::Far(fd) => {
+                let mut bytes = vec![0; buffer.len()];
+                let bytes = fd.call(move |fd| {
+                    let len = read_at(fd, &mut bytes, offset)?;
+                    bytes.truncate(len);
+                    Ok(bytes)
+                })?;
+                buffer.get_mut(..bytes.len()).unwrap_or_default().copy_from_slice(&bytes);
+                Ok(bytes.len())
             }
         }
     }
@@ -259,7 +375,7 @@ impl File {
     /// # Errors
     /// As the kernel says.
     pub fn stat(&self) -> Result<FileState, FileError> {
-        stat_at(self.0.as_fd(), b"", AtFlags::EMPTY_PATH)
+        self.0.call(stat_open)
     }
 
     /// Extended attributes and inode flags.
@@ -267,19 +383,22 @@ impl File {
     /// # Errors
     /// As the kernel says.
     pub fn attributes(&self) -> Result<Attributes, FileError> {
-        attributes::of_open(self.0.as_fd())
+        self.0.call(attributes::of_open)
     }
 
     /// The next stretch of data at or after `offset`: start and end in bytes. `None` when only a hole
     /// follows. Where the filesystem knows no holes, all of the rest is data.
     pub fn next_data(&self, offset: u64, size: u64) -> Option<(u64, u64)> {
-        let start = match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => return None,
-            Err(_) => return Some((offset, size)),
-        };
-        let end = rustix::fs::seek(&self.0, SeekFrom::Hole(start)).unwrap_or(size);
-        Some((start, end.max(start)))
+        let found = self.0.call(move |fd| {
+            let start = match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => return Ok(None),
+                Err(_) => return Ok(Some((offset, size))),
+            };
+            let end = rustix::fs::seek(fd, SeekFrom::Hole(start)).unwrap_or(size);
+            Ok(Some((start, end.max(start))))
+        });
+        found.unwrap_or(Some((offset, size)))
     }
 
     /// Bytes that the filesystem has allocated for it.
@@ -287,29 +406,34 @@ impl File {
     /// # Errors
     /// As the kernel says.
     pub fn allocated(&self) -> Result<u64, FileError> {
-        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_blocks).unwrap_or(0).saturating_mul(512))
+        let blocks = self.0.call(|fd| Ok(rustix::fs::fstat(fd)?.st_blocks))?;
+        Ok(u64::try_from(blocks).unwrap_or(0).saturating_mul(512))
     }
 
     /// Whether some process has the file open for writing, or mapped shared and writable, now. A read lease is
     /// taken and dropped at once: the kernel refuses it when there is a writer (kernel-events, section 6).
     /// `None` where leases are not to be had (no right, or a filesystem without them).
     pub fn has_writer(&self) -> Option<bool> {
-        let fd = self.0.as_raw_fd();
         crate::signals::ignore_broken_leases();
-        // SAFETY: F_SETLEASE takes an int and touches no memory of ours; the descriptor is open.
-        #[allow(unsafe_code, reason = "fcntl leases have no safe wrapper")]
-        let lease = |kind: libc::c_int| unsafe { libc::fcntl(fd, libc::F_SETLEASE, kind) };
-        if lease(libc::F_RDLCK) == 0 {
-            lease(libc::F_UNLCK);
-            return Some(false);
-        }
-        (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
+        self.0.call(|fd| Ok(has_writer(fd))).ok().flatten()
     }
+}
+
+fn has_writer(fd: BorrowedFd<'_>) -> Option<bool> {
+    let fd = fd.as_raw_fd();
+    // SAFETY: F_SETLEASE takes an int and touches no memory of ours; the descriptor is open.
+    #[allow(unsafe_code, reason = "fcntl leases have no safe wrapper")]
+    let lease = |kind: libc::c_int| unsafe { libc::fcntl(fd, libc::F_SETLEASE, kind) };
+    if lease(libc::F_RDLCK) == 0 {
+        lease(libc::F_UNLCK);
+        return Some(false);
+    }
+    (std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
 }
 
 /// Any object, opened for nothing but looking.
 #[derive(Debug)]
-pub struct Node(OwnedFd);
+pub struct Node(Fd);
 
 impl Node {
     /// The state through the descriptor.
@@ -317,7 +441,7 @@ impl Node {
     /// # Errors
     /// As the kernel says.
     pub fn stat(&self) -> Result<FileState, FileError> {
-        stat_at(self.0.as_fd(), b"", AtFlags::EMPTY_PATH)
+        self.0.call(stat_open)
     }
 
     /// Where a symbolic link points.
@@ -325,8 +449,10 @@ impl Node {
     /// # Errors
     /// [`FileError::NotFound`] when it is no link.
     pub fn read_link(&self) -> Result<Box<[u8]>, FileError> {
-        let target = rustix::fs::readlinkat(&self.0, c"", Vec::with_capacity(256))?;
-        Ok(target.into_bytes().into())
+        self.0.call(|fd| {
+            let target = rustix::fs::readlinkat(fd, c"", Vec::with_capacity(256))?;
+            Ok(target.into_bytes().into())
+        })
     }
 
     /// Extended attributes (inode flags need an open for reading, which other nodes do not get).
@@ -334,7 +460,7 @@ impl Node {
     /// # Errors
     /// As the kernel says.
     pub fn attributes(&self) -> Result<Attributes, FileError> {
-        attributes::of_node(self.0.as_fd())
+        self.0.call(attributes::of_node)
     }
 }
 

@@ -10,11 +10,15 @@ pub mod control;
 pub mod fanotify;
 pub mod files;
 #[cfg(target_os = "linux")]
+pub mod front;
+#[cfg(target_os = "linux")]
 pub mod inotify;
 pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod mounts;
 pub mod paths;
+#[cfg(target_os = "linux")]
+pub mod remote;
 pub mod signals;
 pub mod terminal;
 #[cfg(target_os = "linux")]

@@ -141,6 +141,8 @@ pub struct Scan {
     pub hashes: Vec<Algorithm>,
     /// A file with more bytes than this in holes is reported and not hashed.
     pub max_sparse: u64,
+    /// How long a filesystem of a server or a program (FUSE) may take for one answer; at least a second.
+    pub deadline: Duration,
 }
 
 impl Default for Scan {
@@ -152,6 +154,7 @@ impl Default for Scan {
             threads: Threads::Auto,
             hashes: vec![Algorithm::Sha256],
             max_sparse: 32 << 30,
+            deadline: Duration::from_secs(30),
         }
     }
 }

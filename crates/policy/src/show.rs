@@ -172,6 +172,7 @@ fn show_scan(out: &mut String, config: &Config) {
     line(out, "threads", &threads);
     line(out, "hashes", &quote_list(scan.hashes.iter().map(|a: &Algorithm| a.name())));
     line(out, "max_sparse", &quote(&units::format_size(scan.max_sparse)));
+    line(out, "deadline", &quote(&units::format_duration(scan.deadline)));
 }
 
 fn show_channel(out: &mut String, channel: &Channel) {

@@ -85,8 +85,9 @@ impl Context {
         Ok(Store::open(&self.state_dir()?)?)
     }
 
-    /// The config applied to this disk.
+    /// The config applied to this disk, from now on with its deadline.
     pub fn coverage(&self, config: Config) -> Coverage {
+        waxseal_os::remote::set_deadline(config.scan.deadline);
         Coverage::new(config, self.own_directories())
     }
 

@@ -5,11 +5,12 @@ mod commands;
 mod context;
 mod output;
 
-use args::Arguments;
+use args::{Arguments, Command};
 use clap::Parser;
 use context::Context;
 use output::style;
 use std::process::ExitCode;
+use waxseal_os::front;
 
 /// How a command ended, in the codes of `diff`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,15 @@ pub enum Exit {
 fn main() -> ExitCode {
     waxseal_os::limits::bound_allocator();
     let arguments = Arguments::parse();
+    // The monitor is ended by signals to its own process, and needs nobody in front.
+    let front = if matches!(arguments.command, Command::Watch(_)) { Ok(None) } else { front::stand() };
+    match front {
+        Ok(Some(code)) => return ExitCode::from(code),
+        Ok(None) => {}
+        Err(error) => {
+            style::error(&format!("a mount that does not answer can keep the program from ending: {error}"))
+        }
+    }
     style::choose_color(arguments.global.color);
     let result =
         Context::new(&arguments.global).and_then(|context| commands::run(arguments.command, &context));
@@ -35,6 +45,7 @@ fn main() -> ExitCode {
         style::error(&format!("{error:#}"));
         Exit::Trouble
     });
+    front::tell(exit as u8);
     ExitCode::from(exit as u8)
 }
 

@@ -10,6 +10,7 @@
 mod binary;
 mod expect;
 pub mod files;
+mod fuse;
 mod machine;
 mod mischief;
 mod mounts;
@@ -21,6 +22,7 @@ pub mod tools;
 mod watching;
 
 pub use expect::{Expect, mismatch};
+pub use fuse::{Dead, Fuse};
 pub use machine::{Machine, Output, Running, toml_string, watch};
 pub use mischief::meanwhile;
 pub use mounts::{Fs, Mounted, for_each_filesystem};

@@ -20,6 +20,7 @@ use std::time::Duration;
 use waxseal_model::{Digest, RawPath};
 use waxseal_os::files::FileError;
 use waxseal_os::limits;
+use waxseal_os::remote::Mounts;
 
 /// Decides what a scan looks at, and takes what it finds. Called by many workers at once.
 pub trait Visitor: Sync {
@@ -107,7 +108,14 @@ pub fn scan<V: Visitor>(
     let descriptors = Descriptors::new(open_files, limits::open_files(), most, BATCH);
     let (least, most) = (least.min(descriptors.workers), most.min(descriptors.workers));
     let queue = Queue::new(least.min(processors), descriptors);
-    let shared = worker::Shared { queue: &queue, visitor, options, progress, result: Default::default() };
+    let shared = worker::Shared {
+        queue: &queue,
+        visitor,
+        options,
+        progress,
+        remote: Mounts::now(),
+        result: Default::default(),
+    };
     if most == 1 {
         shared.start(roots, top);
         shared.work();

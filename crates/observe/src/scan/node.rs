@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_model::RawPath;
 use waxseal_os::files::{Dir, FileError};
+use waxseal_os::remote::Mounts;
 
 /// A directory while it is being scanned. It knows its name and its parent, not its path: in a tree of ten thousand
 /// levels the paths would fill the memory.
@@ -61,7 +62,10 @@ impl<D> Node<D> {
     pub(super) fn open(&self) -> Result<Dir, FileError> {
         let names = self.names();
         let (root, below) = names.split_first().ok_or(FileError::NotFound)?;
-        let (parent, name) = Dir::parent_of(&RawPath::new(*root))?;
+        let (mut parent, name) = Dir::parent_of(&RawPath::new(*root))?;
+        if let Some(mount) = Mounts::now().holding(&self.path()) {
+            parent = parent.looking_into(&mount)?;
+        }
         let mut dir = parent.open_dir(&name)?;
         drop(parent);
         for name in below {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_hash::update_hashers;
 use waxseal_model::{Digest, Digests, FileState, FileType, RawPath};
 use waxseal_os::files::{Dir, File, FileError};
+use waxseal_os::remote::Mounts;
 
 /// What all workers of a scan share.
 pub(super) struct Shared<'a, V: Visitor> {
@@ -21,6 +22,8 @@ pub(super) struct Shared<'a, V: Visitor> {
     pub visitor: &'a V,
     pub options: &'a Options,
     pub progress: &'a Progress,
+    /// Mounts that may never answer.
+    pub remote: Mounts,
     pub result: Mutex<Option<Digest>>,
 }
 
@@ -152,10 +155,15 @@ impl<V: Visitor> Shared<'_, V> {
         let listing = dir.list(&mut buffers.names, |name| names.push(name.into())).err();
         names.sort_unstable();
         names.dedup();
+        let remote = self.remote.inside(|| node.path());
+        let far = |name: &[u8]| {
+            let (_, mount) = remote.iter().find(|(at, _)| at == name)?;
+            Some(dir.looking_into(mount))
+        };
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
             let mut entry = Entry::new(b"");
-            match dir.stat(&name) {
+            match far(&name).map_or_else(|| dir.stat(&name), |far| far?.stat(&name)) {
                 Ok(state) => entry.state = Some(state),
                 Err(FileError::NotFound) => continue,
                 Err(error) => entry.problem = Some(error.into()),
@@ -165,7 +173,10 @@ impl<V: Visitor> Shared<'_, V> {
         }
         Progress::add(&self.progress.entries, entries.len() as u64);
         self.visitor.plan(&node, &mut entries);
-        self.hand_out(node, entries, listing, own, |name| Ok((Arc::clone(&dir), name.to_vec())));
+        self.hand_out(node, entries, listing, own, |name| {
+            let far = far(name).map(|far| far.map(|dir| Arc::new(self.queue.descriptors.opened(dir))));
+            Ok((far.unwrap_or_else(|| Ok(Arc::clone(&dir)))?, name.to_vec()))
+        });
     }
 
     /// Looks at what is no regular file at once, queues the files and the subdirectories.

@@ -3,8 +3,10 @@
 //! A root's path may lead through links. What is watched is what it leads to; what is reported is the path as given.
 //! When a name on the way changes, the root may be elsewhere.
 
+use crate::files::FileError;
 use crate::inotify::open_below;
 use crate::mounts::{self, rebase};
+use crate::remote::Mounts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -70,6 +72,8 @@ struct Way<'a> {
     links: usize,
     steps: Vec<Step>,
     missing: Option<Step>,
+    /// Mounts that may never answer.
+    remote: Mounts,
     visit: Visit<'a>,
 }
 
@@ -83,6 +87,7 @@ pub(super) fn resolve(root: &WatchRoot, visit: Visit<'_>) -> Result<(Root, Owned
         links: 0,
         steps: Vec::new(),
         missing: None,
+        remote: Mounts::now(),
         visit,
     };
     let found = loop {
@@ -137,6 +142,10 @@ impl Way<'_> {
         let last = self.todo.is_empty();
         (self.visit)(self.dir.as_fd(), &self.real, name, last);
         self.steps.push(Step { dir: self.real.clone(), name: name.into() });
+        if !self.answers(name)? {
+            self.real = self.real.join(name);
+            return Ok(Arrived::Nowhere);
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let child = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(child) => child,
@@ -163,6 +172,17 @@ impl Way<'_> {
                 Ok(Arrived::Nowhere)
             }
         }
+    }
+
+    /// Whether what is mounted at the name can be passed: a dead server or program must not keep the watch from
+    /// starting.
+    fn answers(&self, name: &[u8]) -> Result<bool, Errno> {
+        let mounts = self.remote.inside(|| self.real.clone());
+        let Some((_, mount)) = mounts.into_iter().find(|(point, _)| point == name) else { return Ok(true) };
+        let dir = rustix::io::fcntl_dupfd_cloexec(&self.dir, 0)?;
+        let name = name.to_vec();
+        let look = move || Ok(rustix::fs::statat(&dir, &*name, AtFlags::SYMLINK_NOFOLLOW).map(drop)?);
+        Ok(!matches!(mount.call(look), Err(FileError::NoAnswer(_))))
     }
 
     fn follow(&mut self, link: BorrowedFd<'_>) -> Result<Arrived, Errno> {

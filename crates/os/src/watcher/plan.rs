@@ -108,7 +108,8 @@ pub(super) fn build(
 }
 
 fn areas<'a>(root: &'a Root, object: OwnedFd, table: &'a [Mount]) -> Vec<Area<'a>> {
-    let Some(own) = mounts::holding(table, root.mount, &root.real) else { return Vec::new() };
+    // What does not answer is judged by its path.
+    let Some(own) = mounts::holding(table, root.found.and(root.mount), &root.real) else { return Vec::new() };
     let is_dir = root.found.is_some_and(|found| found.is_dir);
     let mut areas = vec![Area { root, top: root.real.clone(), mount: own, object: Some(object), is_dir }];
     if !root.cross || !is_dir {

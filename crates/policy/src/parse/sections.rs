@@ -17,13 +17,14 @@ pub(super) fn scan(mut table: Table<'_, '_>, problems: &mut Problems) -> Scan {
     let mut every = |key, example| {
         let field = table.field(key, example)?;
         match field.quantity(units::parse_duration, problems)? {
-            // Less would be a scan without end.
+            // Less would be scans without end, or no time for an answer.
             short if short < Duration::from_secs(1) => field.bad("it must be at least a second", problems),
             enough => Some(enough),
         }
     };
     let quick_every = every("quick_every", "\"15m\"");
     let full_every = every("full_every", "\"24h\"");
+    let deadline = every("deadline", "\"30s\"");
     let cpu_budget = table.field("cpu_budget", "\"25%\"");
     let cpu_budget = cpu_budget.and_then(|field| field.quantity(units::parse_share, problems));
     let threads = table.field("threads", "\"auto\"").and_then(|field| threads(&field, problems));
@@ -38,6 +39,7 @@ pub(super) fn scan(mut table: Table<'_, '_>, problems: &mut Problems) -> Scan {
         threads: threads.unwrap_or(default.threads),
         hashes: hashes.unwrap_or(default.hashes),
         max_sparse: max_sparse.unwrap_or(default.max_sparse),
+        deadline: deadline.unwrap_or(default.deadline),
     }
 }
 

@@ -32,6 +32,7 @@ fn the_smallest_config_has_all_defaults() {
     assert_eq!((watch.recursion, watch.cross_filesystems, watch.optional), (None, false, false));
     assert_eq!(config.scan.quick_every, Duration::from_secs(900));
     assert_eq!((config.scan.threads, config.scan.max_sparse), (Threads::Auto, 32 << 30));
+    assert_eq!(config.scan.deadline, Duration::from_secs(30));
     assert_eq!(config.evidence.budget, 1 << 30);
     assert_eq!(config.alerts.duration("settle"), Some(&Duration::from_secs(5)));
     assert!(config.unused.is_empty());
@@ -64,6 +65,7 @@ cpu_budget = "50%"
 threads = 4
 hashes = ["blake3"]
 max_sparse = "1 TiB"
+deadline = "2m"
 
 [evidence]
 budget = "4 GiB"

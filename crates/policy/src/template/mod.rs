@@ -240,6 +240,9 @@ const SCAN: &str = "
 
 # A file with more than this in holes is reported and not read: a few bytes on disk can claim to be terabytes.
 #max_sparse = \"32 GiB\"
+
+# How long a network or FUSE filesystem may take for one answer. What does not answer is reported and left.
+#deadline = \"30s\"
 ";
 
 const LATER: &str = "
