@@ -33,6 +33,9 @@ CREATE INDEX change_by_set ON change(change_set);
 CREATE TABLE scan(
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER NOT NULL,
     outcome TEXT NOT NULL, checked INTEGER NOT NULL, errors INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE gap(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB, path_text TEXT, reason TEXT NOT NULL,
+    started INTEGER NOT NULL, ended INTEGER NOT NULL);
 CREATE TABLE tracked(
     directory BLOB NOT NULL, name BLOB NOT NULL, state BLOB NOT NULL, first INTEGER NOT NULL,
     seen INTEGER NOT NULL, rotated INTEGER, base BLOB,
@@ -65,11 +68,11 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
         }
     }
     let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','tracked','meta')",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta')",
         [],
         |row| row.get(0),
     )?;
-    if tables == 7 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+    if tables == 8 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
 #[cfg(test)]

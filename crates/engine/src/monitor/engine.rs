@@ -2,6 +2,7 @@
 //!
 //! In: work from the queue. Out: recorded changes, then told.
 
+use super::blindness::Blindness;
 use super::control::Waiter;
 use super::objects::{self, Objects};
 use super::queue::{Queue, Rescan, Work};
@@ -23,7 +24,8 @@ use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, St
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Why nothing can be recorded, and when to try again.
-struct Blind {
+pub struct Blind {
+    since: Timestamp,
     retry: Instant,
     refusal: Refusal,
 }
@@ -42,7 +44,9 @@ pub struct Engine<'a> {
     objects: Objects,
     findings: Mutex<Findings>,
     /// Since something could not be recorded.
-    blind: Option<Blind>,
+    pub blind: Option<Blind>,
+    /// When it did not see, or could not record.
+    pub blindness: Blindness,
     /// Why, as it was told.
     told_blind: Option<&'static str>,
     /// Names that came and went, as it was told.
@@ -81,6 +85,7 @@ impl<'a> Engine<'a> {
             objects,
             findings,
             blind: None,
+            blindness: Blindness::new(),
             told_blind: None,
             touched: Touched::default(),
             unwatched: false,
@@ -95,6 +100,8 @@ impl<'a> Engine<'a> {
     /// When the baseline cannot be read.
     pub fn follow(&mut self, coverage: Vec<watcher::Coverage>) -> Result<(), EngineError> {
         self.look(self.everything(), true, Source::Scan, "found at the start of the monitor")?;
+        self.note_downtime()?;
+        self.leave_word(true)?;
         let watching = self.baseline.stored.entries;
         (self.tell)(Event::Ready { coverage, watching });
         loop {
@@ -110,6 +117,7 @@ impl<'a> Engine<'a> {
             if let Some(asked) = reload {
                 self.reload(asked)?;
             }
+            self.leave_word(end)?;
             self.answer(waiters, unheard)?;
             if end {
                 return Ok(());
@@ -164,11 +172,13 @@ impl<'a> Engine<'a> {
         for note in work.notes {
             (self.tell)(Event::Trouble(Trouble { path: None, message: note }));
         }
-        if self.blind.take_if(|blind| blind.retry <= Instant::now()).is_some() {
+        if let Some(Blind { since, .. }) = self.blind.take_if(|blind| blind.retry <= Instant::now()) {
             // What was seen meanwhile was not recorded: everything is looked at, by times and sizes.
             self.look(self.everything(), true, Source::Scan, "found when changes could be recorded again")?;
-            if self.blind.is_none() {
-                self.told_blind = None;
+            if let Some(blind) = &mut self.blind {
+                blind.since = since;
+            } else {
+                self.blindness.add(None, self.told_blind.take().unwrap_or("database"), since);
                 (self.tell)(Event::Sighted);
             }
         }
@@ -186,19 +196,18 @@ impl<'a> Engine<'a> {
     }
 
     fn rescan(&mut self, rescans: BTreeMap<RawPath, Rescan>) -> Result<(), EngineError> {
-        for (path, Rescan { reason, since: _ }) in rescans {
-            (self.tell)(Event::Rescan { path: path.clone(), reason });
+        for (path, rescan) in rescans {
+            (self.tell)(Event::Rescan { path: path.clone(), reason: rescan.reason });
             let below = self.rules.coverage.roots().iter().map(|root| root.path.clone());
             let below = below.filter(|root| root.below(&path).is_some());
             let mut places: BTreeSet<RawPath> = below.collect();
-            if self.is_covered(&path) {
-                places.insert(path);
-            }
+            places.insert(path.clone());
             let targets = places.into_iter().map(|path| Place { path, deep: true }).collect();
             let targets = self.of_interest(targets);
             if !targets.is_empty() {
                 self.look(targets, true, Source::Scan, "found after events were lost")?;
             }
+            self.note_rescan(path, rescan);
         }
         Ok(())
     }
@@ -208,11 +217,18 @@ impl<'a> Engine<'a> {
         [true, false].into_iter().any(|is_dir| self.rules.coverage.selection(path, is_dir).0 != Skipped)
     }
 
-    /// Without what no watch covers, and what is outside of what was asked for.
+    /// Without what no watch covers, and what is outside of what was asked for. Of a place with all that is below it,
+    /// the part that was asked for stays.
     pub fn of_interest(&self, targets: Vec<Place>) -> Vec<Place> {
-        let only = &self.only;
-        let wanted = |path: &RawPath| only.is_empty() || only.iter().any(|outer| path.below(outer).is_some());
-        targets.into_iter().filter(|target| wanted(&target.path) && self.is_covered(&target.path)).collect()
+        let wanted = |target: Place| -> Vec<Place> {
+            if self.only.is_empty() || self.only.iter().any(|outer| target.path.below(outer).is_some()) {
+                return vec![target];
+            }
+            let parts = self.only.iter().filter(|only| target.deep && only.below(&target.path).is_some());
+            parts.map(|only| Place { path: only.clone(), deep: true }).collect()
+        };
+        let targets: BTreeSet<Place> = targets.into_iter().flat_map(wanted).collect();
+        targets.into_iter().filter(|target| self.is_covered(&target.path)).collect()
     }
 
     /// Looks, compares, records, tells. What cannot be recorded is looked at again later.
@@ -325,7 +341,8 @@ impl<'a> Engine<'a> {
             (self.tell)(Event::Blind { reason, message: message.clone() });
         }
         let refusal = Refusal::new(reason, format!("changes cannot be recorded: {message}"));
-        self.blind = Some(Blind { retry: Instant::now() + RETRY, refusal });
+        let since = self.blind.as_ref().map_or_else(now, |blind| blind.since);
+        self.blind = Some(Blind { since, retry: Instant::now() + RETRY, refusal });
     }
 }
 
@@ -339,6 +356,6 @@ fn relatives(outcomes: &[Outcome]) -> BTreeSet<(u32, u32, u64)> {
 }
 
 /// Whether a store that refuses now may take it later.
-fn is_passing(error: &StoreError) -> bool {
+pub fn is_passing(error: &StoreError) -> bool {
     matches!(error, StoreError::Full | StoreError::Busy(_) | StoreError::Sqlite(_) | StoreError::Io(..))
 }

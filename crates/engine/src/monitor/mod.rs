@@ -4,6 +4,7 @@
 //! them from there, looks, compares and records. Overflow, lost marks, mounts and the start itself are one code path:
 //! check what is affected against the baseline.
 
+mod blindness;
 mod control;
 mod engine;
 mod objects;

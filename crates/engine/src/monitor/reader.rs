@@ -26,7 +26,7 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
     let mut last = now();
     loop {
         let at_once = waiters.is_empty() && queue.is_asked();
-        let woken = watcher.wait(at_once.then_some(Duration::ZERO)).map(|wake| wake.woken);
+        let woken = watcher.wait(at_once.then_some(Duration::ZERO));
         if queue.is_ending() {
             return;
         }
@@ -40,9 +40,10 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
             }
         }
         let before = std::mem::replace(&mut last, now());
-        let read = woken.and_then(|_| watcher.read(&mut hints));
+        // Also when waiting failed: what is queued can be read all the same.
+        let read = watcher.read(&mut hints);
         queue_hints(&mut hints, queue, before);
-        match read {
+        match woken.and(read) {
             Ok(()) => failures.over(&watcher, queue),
             Err(error) => {
                 failures.another(error, before, queue);

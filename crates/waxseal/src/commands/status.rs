@@ -8,7 +8,10 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Severity, escape};
-use waxseal_store::{Baseline, Lock, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, Gap, Lock, ScanKind, ScanRecord, Store};
+
+/// How many gaps are shown.
+const GAPS: u32 = 10;
 
 /// Shows the state of things. 1 when changes are open, 2 when the baseline cannot be trusted.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
@@ -22,6 +25,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         monitor: Lock::holder(store.dir()),
         full: store.last_scan(ScanKind::Full)?,
         quick: store.last_scan(ScanKind::Quick)?,
+        gaps: store.last_gaps(GAPS)?,
         broken: seal.err().map(|error| format!("{error:#}")),
         baseline,
         store: &store,
@@ -47,6 +51,8 @@ struct Facts<'a> {
     monitor: Option<String>,
     full: Option<ScanRecord>,
     quick: Option<ScanRecord>,
+    /// How many there are, and the last of them.
+    gaps: (u64, Vec<Gap>),
 }
 
 impl Facts<'_> {
@@ -81,11 +87,30 @@ impl Facts<'_> {
                 object.insert(name.into(), object_of_scan.into());
             }
         }
+        object.insert("gaps".into(), self.gaps_object().into());
         let open: Object =
             Severity::ALL.iter().zip(self.open).map(|(s, n)| (s.name().into(), n.into())).collect();
         object.insert("open_changes".into(), self.open.iter().sum::<u64>().into());
         object.insert("open_by_severity".into(), open.into());
         object.insert("state_dir".into(), crate::context::show(self.store.dir().path()).into());
+        object
+    }
+
+    fn gaps_object(&self) -> Object {
+        let (count, last) = &self.gaps;
+        let gap = |gap: &Gap| {
+            let mut object = Object::new();
+            if let Some(path) = &gap.path {
+                json::put_path(&mut object, "path", path.as_bytes());
+            }
+            object.insert("reason".into(), gap.reason.clone().into());
+            object.insert("started".into(), gap.started.to_string().into());
+            object.insert("ended".into(), gap.ended.to_string().into());
+            serde_json::Value::from(object)
+        };
+        let mut object = Object::new();
+        object.insert("count".into(), (*count).into());
+        object.insert("last".into(), last.iter().map(gap).collect());
         object
     }
 
@@ -118,6 +143,12 @@ impl Facts<'_> {
                 )?,
                 None => writeln!(out, "{label:<9} check never")?,
             }
+        }
+        if let (count, [last, ..]) = (self.gaps.0, self.gaps.1.as_slice()) {
+            let place = last.path.as_ref().map(|path| format!(" of {path}")).unwrap_or_default();
+            let (gap, from, to) = (&last.reason, last.started, last.ended);
+            let count = describe::count(count);
+            writeln!(out, "gaps      {count}, the last one: {gap}{place} from {from} to {to}")?;
         }
         let open: u64 = self.open.iter().sum();
         let parts = Severity::ALL.iter().zip(self.open).rev().filter(|(_, n)| *n > 0);
