@@ -9,6 +9,7 @@ mod goals;
 pub mod limit;
 mod measure;
 mod report;
+pub mod watch;
 mod workload;
 
 use crate::project;

@@ -29,6 +29,8 @@ enum Command {
     Arrows,
     /// Times the program beside its peers and beside what the machine can do at all
     Bench(bench::Options),
+    /// Times the monitor: changes, storms, its start and its idling
+    BenchWatch(bench::watch::Options),
     /// What the machine can do at all: walks, reads or hashes a tree with two threads, and keeps nothing
     BenchLimit(bench::limit::Options),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Arrows => arrows::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::BenchWatch(options) => bench::watch::run(&options),
         Command::BenchLimit(options) => bench::limit::run(&options),
     };
     match result {

@@ -53,6 +53,8 @@ fn tests(tally: &mut Tally) -> Result<()> {
     fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
     let mut command = project::cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--locked"]).env(SKIPS_VARIABLE, &skips);
+    // Built just now: the scenario tests need not ask cargo again.
+    command.env("WAXSEAL_BINARY", project::target_dir().join("debug/waxseal"));
     announce(&command);
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let failed_before = tally.failed.len();

@@ -11,22 +11,20 @@ pub fn waxseal() -> &'static Path {
     FOUND.get_or_init(|| env::var_os("WAXSEAL_BINARY").map_or_else(built_beside, PathBuf::from))
 }
 
-/// Tests lie in `target/PROFILE/deps`, programs one level above. `cargo xtask test` builds them first; a bare
-/// `cargo test` of this package does not know that it needs them.
+/// Tests lie in `target/PROFILE/deps`, programs one level above. A bare `cargo test` of this package does not know that
+/// it needs them, or that they have changed; `cargo xtask test` builds them first.
 fn built_beside() -> PathBuf {
     let test = env::current_exe().expect("the test's own path");
     let profile = test.ancestors().nth(2).expect("the directory of the profile");
     let program = profile.join("waxseal");
-    if !program.exists() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.current_dir(root).args(["build", "--package", "waxseal"]);
-        build.env("CARGO_TARGET_DIR", profile.parent().expect("the target directory"));
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo").success(), "waxseal could not be built");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(root).args(["build", "--package", "waxseal"]);
+    build.env("CARGO_TARGET_DIR", profile.parent().expect("the target directory"));
+    if profile.ends_with("release") {
+        build.arg("--release");
     }
+    assert!(build.status().expect("cargo").success(), "waxseal could not be built");
     program
 }

@@ -30,4 +30,4 @@ pub use report::{Change, Report};
 pub use schema::Schemas;
 pub use skip::{is_root, skip};
 pub use story::{Place, Story};
-pub use watching::Watching;
+pub use watching::{Watching, until};

@@ -15,6 +15,15 @@ use std::time::{Duration, Instant};
 /// the tests is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Asks again until something holds, or the test fails: for what no line of the monitor tells.
+#[track_caller]
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come to this: {what}");
+    }
+}
+
 /// A running `waxseal watch --json`; it is ended when this is dropped.
 pub struct Watching {
     child: Child,

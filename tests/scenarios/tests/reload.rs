@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{
-    Change, Expect, Fs, Machine, Watching, for_each_filesystem, is_root, mismatch, tools, watch,
+    Change, Expect, Fs, Machine, Watching, for_each_filesystem, is_root, mismatch, tools, until, watch,
 };
 
 /// Puts a config in the place of the one that is there, as editors do.
@@ -67,7 +67,7 @@ fn people_are_told_in_words() {
     machine.watch_tree("");
     machine.init();
     let running = machine.start(["watch"]);
-    while machine.waxseal(["sync"]).code != Some(0) {}
+    until("the monitor answers", || machine.waxseal(["sync"]).code == Some(0));
     let pid = i32::try_from(running.pid()).unwrap();
     let hang_up = || rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::HUP);
     let good = fs::read_to_string(machine.config_file()).unwrap();
@@ -78,7 +78,7 @@ fn people_are_told_in_words() {
     write(other.join("file"), "x");
     replace(&machine, &format!("{good}{}", watch("other", &[&other], "")));
     hang_up().unwrap();
-    while on_path(&machine.recorded(), &other.join("file")).is_none() {}
+    until("the new path is watched", || on_path(&machine.recorded(), &other.join("file")).is_some());
     let output = running.end(std::time::Duration::from_secs(20));
     assert!(output.stderr.contains("in effect"), "{output:?}");
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'{').count(), 0, "{output:?}");
@@ -145,6 +145,15 @@ fn a_watch_that_is_taken_away_is_said_to_be_missing() {
     machine.check().expect_incomplete();
 }
 
+/// Ends whoever looks at it, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Files are made all the time, while the config changes back and forth: none may be missing at the end.
 fn without_a_gap(tree: &Path, way: fn(&Machine) -> Watching) {
     let machine = Machine::with_tree(tree);
@@ -161,6 +170,7 @@ fn without_a_gap(tree: &Path, way: fn(&Machine) -> Watching) {
     let (stop, made, round) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(1));
     std::thread::scope(|scope| {
         let (at, stop, made, now) = (|name: String| machine.at(&name), &stop, &made, &round);
+        let _ends = Ends(stop);
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 std::thread::yield_now();
@@ -178,7 +188,6 @@ fn without_a_gap(tree: &Path, way: fn(&Machine) -> Watching) {
             wait_for(&mut watching, "applied");
             now.store(round + 1, Ordering::Relaxed);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     machine.sync();
     let recorded = machine.recorded();

@@ -121,7 +121,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// When, by which command, on what machine, against which versions.
-fn circumstances() -> String {
+pub fn circumstances() -> String {
     let words: Vec<String> = env::args().skip(1).collect();
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =

@@ -19,7 +19,7 @@ pub struct Sizes {
     big_mib: u64,
     /// Directories of the tree `dirs`, a small file in every tenth of them
     #[arg(long, default_value_t = 100_000)]
-    dirs: u64,
+    pub dirs: u64,
     /// Another seed gives other trees
     #[arg(long, default_value_t = 20_240_601)]
     seed: u64,
