@@ -475,16 +475,23 @@ impl Checking<'_> {
     }
 
     /// How an entry that is known is to be looked at.
-    fn look(&self, quick: bool, watch: &Watch, known: Option<&KnownEntry<'_>>, stat: &FileState) -> Look {
+    fn look(
+        &self,
+        quick: bool,
+        watch: &Watch,
+        known: Option<&KnownEntry<'_>>,
+        entry: &Entry<CheckDir>,
+    ) -> Look {
         if let Some(known) = known
             && quick
+            && let Some(stat) = &entry.state
             && compare::is_untouched(&known.state, stat, known.seen.map_or(self.racy_from, racy_from))
         {
             return Look::Stat;
         }
         let sealed = known.map(|known| &known.state);
         match watch.change {
-            ChangeRule::AppendOnly if stat.file_type == FileType::File => {
+            ChangeRule::AppendOnly if entry.file_type == Some(FileType::File) => {
                 Look::Growing { prefix: sealed.filter(|s| s.file_type == FileType::File).map(|s| s.size) }
             }
             _ => Look::Full,
@@ -522,6 +529,10 @@ impl Checking<'_> {
 impl Visitor for Checking<'_> {
     type Dir = CheckDir;
 
+    fn wants_stat(&self, node: &Node<CheckDir>) -> bool {
+        self.request.quick || self.is_around(node)
+    }
+
     fn plan(&self, node: &Node<CheckDir>, entries: &mut Vec<Entry<CheckDir>>) {
         let plan = Plan::of(self.coverage, node, node.context.root);
         plan.retain_covered(entries);
@@ -536,15 +547,16 @@ impl Visitor for Checking<'_> {
                 untouched = false;
             }
             let counterpart = sealed.next_if(|s| *s.name == *entry.name);
-            let (Some(stat), Some((root, watch))) = (&entry.state, plan.rules_of(&entry.name)) else {
+            let (Some(_), Some((root, watch))) = (entry.file_type, plan.rules_of(&entry.name)) else {
                 untouched = false;
                 continue;
             };
             let is_open = has_open && self.open.may_hold(&node.path_of(&entry.name));
             let quick = self.request.quick || around && !self.is_target(&node.path_of(&entry.name));
             let quick = quick && !is_open;
-            entry.look = self.look(quick, watch, counterpart.as_ref(), stat);
+            entry.look = self.look(quick, watch, counterpart.as_ref(), entry);
             untouched &= entry.look == Look::Stat;
+            let Some(stat) = &entry.state else { continue };
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
             untouched &= !moved_mount;
             if moved_mount {

@@ -205,17 +205,21 @@ impl Sealing<'_> {
 impl Visitor for Sealing<'_> {
     type Dir = SealDir;
 
+    fn wants_stat(&self, _: &Node<SealDir>) -> bool {
+        false
+    }
+
     fn plan(&self, node: &Node<SealDir>, entries: &mut Vec<Entry<SealDir>>) {
         let plan = Plan::of(self.coverage, node, node.context.root);
         plan.retain_covered(entries);
         for entry in entries {
-            let Some(state) = &entry.state else { continue };
+            let Some(file_type) = entry.file_type else { continue };
             let Some((root, watch)) = plan.rules_of(&entry.name) else { continue };
             entry.look = match watch.change {
-                ChangeRule::AppendOnly if state.file_type == FileType::File => Look::Growing { prefix: None },
+                ChangeRule::AppendOnly if file_type == FileType::File => Look::Growing { prefix: None },
                 _ => Look::Full,
             };
-            if plan.may_descend(watch, state, &entry.name) {
+            if entry.state.as_ref().is_some_and(|state| plan.may_descend(watch, state, &entry.name)) {
                 entry.descend = Some(Box::new(SealDir { root }));
             }
         }

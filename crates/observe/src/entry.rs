@@ -1,6 +1,6 @@
 //! One name of a directory as a scan sees it.
 
-use waxseal_model::{Digest, Digests, FileState};
+use waxseal_model::{Digest, Digests, FileState, FileType};
 use waxseal_os::files::FileError;
 
 /// How closely a name is to be looked at.
@@ -42,8 +42,12 @@ pub enum Problem {
 pub struct Entry<D> {
     /// The name; of a root, the whole path.
     pub name: Box<[u8]>,
+    /// The type, as the list of the directory or stat has it; absent when even stat failed. A closer look may find
+    /// another one, which the state then has.
+    pub file_type: Option<FileType>,
     /// The state: from stat alone at first, with digests and attributes once it has been looked at.
-    /// Absent when even stat failed, or when the name vanished during the scan.
+    /// Absent when even stat failed, or when the name vanished during the scan; before the look also where the plan
+    /// does not want it (see [`Visitor::wants_stat`](crate::Visitor::wants_stat)).
     pub state: Option<FileState>,
     /// How closely to look; set by the visitor's plan.
     pub look: Look,
@@ -62,6 +66,7 @@ impl<D> Entry<D> {
     pub fn new(name: &[u8]) -> Entry<D> {
         Entry {
             name: name.into(),
+            file_type: None,
             state: None,
             look: Look::Stat,
             descend: None,
@@ -69,5 +74,11 @@ impl<D> Entry<D> {
             child: None,
             problem: None,
         }
+    }
+
+    /// What stat showed.
+    pub(crate) fn stated(&mut self, state: FileState) {
+        self.file_type = Some(state.file_type);
+        self.state = Some(state);
     }
 }

@@ -41,7 +41,7 @@ pub fn names(directory: &RawPath, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<
         Err(error) => return Err(error),
     };
     let mut names: Vec<Box<[u8]>> = Vec::new();
-    dir.list(&mut vec![MaybeUninit::uninit(); 32 * 1024], |name| {
+    dir.list(&mut vec![MaybeUninit::uninit(); 32 * 1024], |name, _| {
         if wanted(name) {
             names.push(name.into());
         }

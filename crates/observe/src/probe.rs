@@ -6,7 +6,7 @@ use std::time::Duration;
 use waxseal_hash::Algorithms;
 use waxseal_model::{Digests, Extra, FileState, FileType};
 use waxseal_os::attributes::Attributes;
-use waxseal_os::files::{Dir, File, FileError};
+use waxseal_os::files::{Dir, File, FileError, Stamp};
 use waxseal_os::limits;
 
 /// How often a file that moves is read before it is called unstable.
@@ -126,15 +126,10 @@ pub(crate) fn with_attributes(mut state: FileState, attributes: Attributes) -> F
 }
 
 /// Whether `after` is the same object at rest. A growing file may have grown.
-pub(crate) fn held_still(before: &FileState, after: &FileState, look: Look) -> bool {
+pub(crate) fn held_still(before: &FileState, after: &Stamp, look: Look) -> bool {
     match look {
         Look::Growing { .. } => after.size >= before.size && after.inode == before.inode,
-        _ => {
-            after.size == before.size
-                && after.mtime == before.mtime
-                && after.ctime == before.ctime
-                && after.inode == before.inode
-        }
+        _ => *after == Stamp::from(before),
     }
 }
 
@@ -146,7 +141,7 @@ pub(crate) fn finish_file(
     look: Look,
 ) -> Result<Option<FileState>, FileError> {
     let attributes = file.attributes()?;
-    let after = file.stat()?;
+    let after = file.stamp()?;
     if !content.complete || !held_still(&before, &after, look) {
         return Ok(None);
     }

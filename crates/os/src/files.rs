@@ -5,7 +5,7 @@
 //! A descriptor for reading is only ever made of a directory or of what a look just before said is a regular file;
 //! FIFOs, sockets and devices are opened with `O_PATH`, which has no side effects.
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -65,17 +65,13 @@ fn component(name: &[u8]) -> Result<&[u8], FileError> {
     if bad { Err(FileError::BadName) } else { Ok(name) }
 }
 
-/// Opens one component below `dir` without following a link. `O_NOATIME` is dropped where the kernel
-/// refuses it (we are not the owner), `openat2` where a kernel or sandbox lacks it.
+/// Opens one component below `dir` without following a link: of a name without a slash, `O_NOFOLLOW` leaves nothing
+/// to be narrowed by the resolve flags of `openat2`, which is slower. `O_NOATIME` is dropped where the kernel
+/// refuses it (we are not the owner).
 fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd, FileError> {
     let name = component(name)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let open = |flags: OFlags| match rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve) {
-        // One component and O_NOFOLLOW is as narrow as the resolve flags.
-        Err(Errno::NOSYS) => rustix::fs::openat(dir, name, flags, Mode::empty()),
-        other => other,
-    };
+    let open = |flags: OFlags| rustix::fs::openat(dir, name, flags, Mode::empty());
     for _ in 0..16 {
         match open(flags) {
             Err(Errno::PERM) if flags.contains(OFlags::NOATIME) => {
@@ -195,6 +191,26 @@ impl Fd {
     }
 }
 
+/// What moves when a file's content or attributes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Inode number.
+    pub inode: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last content change.
+    pub mtime: Timestamp,
+    /// Last change of any kind.
+    pub ctime: Timestamp,
+}
+
+impl From<&FileState> for Stamp {
+    fn from(state: &FileState) -> Stamp {
+        let FileState { inode, size, mtime, ctime, .. } = *state;
+        Stamp { inode, size, mtime, ctime }
+    }
+}
+
 /// An open directory, the anchor of every look below it.
 #[derive(Debug)]
 pub struct Dir(Fd);
@@ -293,22 +309,27 @@ impl Dir {
         self.0.call(attributes::of_open)
     }
 
-    /// Calls `each` with every name, in the order of the kernel, without `.` and `..`. The buffer
-    /// (at least 4 KiB) is the caller's, so that it is made once.
+    /// Calls `each` with every name, in the order of the kernel, without `.` and `..`, and with whether the
+    /// list itself says that it is a regular file (not every filesystem says so; of a mount point, the list shows
+    /// what it hides). The buffer (at least 4 KiB) is the caller's, so that it is made once.
     ///
     /// # Errors
     /// As the kernel says; names already given stay given.
-    pub fn list(&self, buffer: &mut [MaybeUninit<u8>], mut each: impl FnMut(&[u8])) -> Result<(), FileError> {
+    pub fn list(
+        &self,
+        buffer: &mut [MaybeUninit<u8>],
+        mut each: impl FnMut(&[u8], bool),
+    ) -> Result<(), FileError> {
         match &self.0 {
             Fd::Near(fd) => list(fd.as_fd(), buffer, each),
             Fd::Far(fd) => {
                 let (names, result) = fd.call(|fd| {
-                    let mut names: Vec<Box<[u8]>> = Vec::new();
+                    let mut names: Vec<(Box<[u8]>, bool)> = Vec::new();
                     let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-                    let result = list(fd, &mut buffer, |name| names.push(name.into()));
+                    let result = list(fd, &mut buffer, |name, is_file| names.push((name.into(), is_file)));
                     Ok((names, result))
                 })?;
-                names.iter().for_each(|name| each(name));
+                names.iter().for_each(|(name, is_file)| each(name, *is_file));
                 result
             }
         }
@@ -318,14 +339,14 @@ impl Dir {
 fn list(
     dir: BorrowedFd<'_>,
     buffer: &mut [MaybeUninit<u8>],
-    mut each: impl FnMut(&[u8]),
+    mut each: impl FnMut(&[u8], bool),
 ) -> Result<(), FileError> {
     let mut names = RawDir::new(dir, buffer);
     while let Some(entry) = names.next() {
         match entry {
             Ok(entry) => match CStr::to_bytes(entry.file_name()) {
                 b"." | b".." => {}
-                name => each(name),
+                name => each(name, entry.file_type() == rustix::fs::FileType::RegularFile),
             },
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -376,6 +397,21 @@ impl File {
     /// As the kernel says.
     pub fn stat(&self) -> Result<FileState, FileError> {
         self.0.call(stat_open)
+    }
+
+    /// What shows a change since [`Dir::open_file`] looked at it. Cheaper than the whole state.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn stamp(&self) -> Result<Stamp, FileError> {
+        let stat = self.0.call(|fd| Ok(rustix::fs::fstat(fd)?))?;
+        let time = |seconds, nanoseconds| Timestamp::new(seconds, u32::try_from(nanoseconds).unwrap_or(0));
+        Ok(Stamp {
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        })
     }
 
     /// Extended attributes and inode flags.

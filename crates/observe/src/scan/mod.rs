@@ -5,6 +5,7 @@
 //! workers run as there are processors; while they mostly wait for the disk, more are started.
 
 mod descriptors;
+mod mounted;
 mod node;
 mod queue;
 mod worker;
@@ -14,6 +15,7 @@ pub use node::Node;
 use crate::entry::Entry;
 use crate::probe::Hashing;
 use descriptors::Descriptors;
+use mounted::Mounted;
 use queue::{BATCH, Queue};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,8 +29,15 @@ pub trait Visitor: Sync {
     /// What the visitor keeps of a directory while it is being scanned.
     type Dir: Send + Sync;
 
-    /// All names of a directory have been listed and looked at by stat; they come sorted. Sets each
-    /// entry's `look` and, for directories to be walked, `descend`. Entries may be taken out.
+    /// Whether the plan needs the stat of a directory's regular files. Where it does not, those are looked at by
+    /// stat only once they are open, which saves a system call for each.
+    fn wants_stat(&self, _node: &Node<Self::Dir>) -> bool {
+        true
+    }
+
+    /// All names of a directory have been listed and looked at by stat, except regular files where
+    /// [`Visitor::wants_stat`] says no; they come sorted. Sets each entry's `look` and, for directories to be
+    /// walked, `descend`. Entries may be taken out.
     fn plan(&self, node: &Node<Self::Dir>, entries: &mut Vec<Entry<Self::Dir>>);
 
     /// Everything in a directory is known: called once for each that was descended into. `listing` says why its
@@ -114,6 +123,7 @@ pub fn scan<V: Visitor>(
         options,
         progress,
         remote: Mounts::now(),
+        mounted: Mounted::below(roots.iter().map(|root| root.path.clone()).collect()),
         result: Default::default(),
     };
     if most == 1 {

@@ -35,7 +35,7 @@ pub(super) struct FileTask<D> {
     /// The directory that holds it; absent when it could not be kept open.
     pub dir: Option<Arc<Opened>>,
     pub name: Box<[u8]>,
-    /// The size by stat, in bytes.
+    /// The size by stat, in bytes; 0 while nobody has asked.
     pub size: u64,
     pub look: Look,
     /// How often it was tried.
@@ -230,6 +230,14 @@ impl<D> Queue<D> {
         let work = state.stream();
         self.large.store(state.large.len(), Ordering::Relaxed);
         Some(work)
+    }
+
+    /// Puts a file that turned out to be large where any worker finds it.
+    pub fn add_large(&self, file: FileTask<D>) {
+        let mut state = self.lock();
+        state.large.push(BySize(file));
+        self.large.store(state.large.len(), Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
     /// Puts a file that moved aside for a while.

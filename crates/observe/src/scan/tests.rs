@@ -14,10 +14,15 @@ struct Collect {
     seen: Mutex<BTreeMap<RawPath, FileState>>,
     problems: Mutex<Vec<(RawPath, String)>>,
     done: Mutex<Vec<RawPath>>,
+    by_list: bool,
 }
 
 impl Visitor for Collect {
     type Dir = ();
+
+    fn wants_stat(&self, _: &Node<()>) -> bool {
+        !self.by_list
+    }
 
     fn plan(&self, _: &Node<()>, entries: &mut Vec<Entry<()>>) {
         for entry in entries {
@@ -48,7 +53,11 @@ fn raw(path: &Path) -> RawPath {
 }
 
 fn collect(root: &Path, threads: Option<usize>, bottom_up: bool) -> Collect {
-    let collect = Collect::default();
+    collect_with(root, threads, bottom_up, false)
+}
+
+fn collect_with(root: &Path, threads: Option<usize>, bottom_up: bool, by_list: bool) -> Collect {
+    let collect = Collect { by_list, ..Collect::default() };
     let hashing = Hashing { algorithms: Algorithms { blake3: true, sha512: false }, max_sparse: 1 << 30 };
     let options = Options { hashing, threads, bottom_up };
     let root = Root { path: raw(root) };
@@ -74,6 +83,9 @@ fn every_size_is_read_and_hashed_whatever_the_number_of_workers() {
     let auto = collect(temp.path(), None, true).seen.into_inner().unwrap();
     assert_eq!(one, eight);
     assert_eq!(one, auto);
+    // Sizes that only the open files show.
+    let by_list = collect_with(temp.path(), None, true, true).seen.into_inner().unwrap();
+    assert_eq!(one, by_list);
     assert_eq!(one.len(), 1 + 3 + 11 + 1);
     for (path, state) in &one {
         if state.file_type == FileType::File {
@@ -143,6 +155,42 @@ fn what_is_no_file_is_never_read() {
     assert_eq!(seen[&raw(&fifo)].file_type, FileType::Fifo);
     assert_eq!(seen[&raw(&temp.path().join("socket"))].file_type, FileType::Socket);
     assert!(collected.problems.into_inner().unwrap().is_empty());
+}
+
+#[test]
+fn what_cannot_be_read_has_its_stat_even_if_the_plan_wanted_none() {
+    let temp = tempfile::tempdir().unwrap();
+    let sparse = temp.path().join("sparse");
+    std::fs::File::create(&sparse).unwrap().set_len(2 << 30).unwrap();
+    std::fs::write(temp.path().join("plain"), "x").unwrap();
+    for by_list in [false, true] {
+        let collected = collect_with(temp.path(), None, true, by_list);
+        let problems = collected.problems.into_inner().unwrap();
+        assert_eq!(problems.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&raw(&sparse)]);
+        let seen = collected.seen.into_inner().unwrap();
+        assert_eq!(seen[&raw(&sparse)].size, 2 << 30);
+        assert_eq!(seen[&raw(&sparse)].digests.sha256, None);
+        assert_eq!(seen.len(), 3);
+    }
+}
+
+#[test]
+fn many_small_files_fill_more_than_one_batch() {
+    let temp = tempfile::tempdir().unwrap();
+    for i in 0..150u32 {
+        let size = if i % 2 == 0 { 65_536 } else { i };
+        std::fs::write(temp.path().join(format!("f{i}")), vec![i as u8; size as usize]).unwrap();
+    }
+    let by_stat = collect(temp.path(), Some(1), true).seen.into_inner().unwrap();
+    let by_list = collect_with(temp.path(), Some(1), true, true).seen.into_inner().unwrap();
+    assert_eq!(by_stat, by_list);
+    for i in [0, 1, 128, 149u32] {
+        let size = if i % 2 == 0 { 65_536 } else { i };
+        let mut hasher = waxseal_hash::Sha256::new();
+        hasher.update(&vec![i as u8; size as usize]);
+        let digests = &by_list[&raw(&temp.path().join(format!("f{i}")))].digests;
+        assert_eq!(digests.sha256, Some(hasher.finish()));
+    }
 }
 
 #[test]

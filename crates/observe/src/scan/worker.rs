@@ -1,12 +1,14 @@
 //! What one worker does: list directories, read small files in batches, stream large ones in lanes.
 
 use super::descriptors::Opened;
+use super::mounted::Mounted;
 use super::node::Node;
 use super::queue::{At, BATCH_BYTES, DirTask, FileTask, Own, Queue, SMALL, Work};
 use super::{Options, Progress, Root, Visitor};
 use crate::entry::{Entry, Look, Problem};
 use crate::probe::{self, ATTEMPTS};
 use crate::read::{Content, PIECE, Stream, to_model};
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -24,11 +26,12 @@ pub(super) struct Shared<'a, V: Visitor> {
     pub progress: &'a Progress,
     /// Mounts that may never answer.
     pub remote: Mounts,
+    pub mounted: Mounted,
     pub result: Mutex<Option<Digest>>,
 }
 
 /// Where an entry is: the directory that holds it, and its name there.
-type Place = Result<(Arc<Opened>, Vec<u8>), FileError>;
+type Place<'n> = Result<(Arc<Opened>, Cow<'n, [u8]>), FileError>;
 
 /// The directory of the file that was read last, if it is not kept open anyway: the next file is often there too.
 struct Here<D>(Option<(Arc<Node<D>>, Dir)>);
@@ -86,19 +89,19 @@ impl<V: Visitor> Shared<'_, V> {
         for path in roots {
             let mut entry = Entry::new(path.as_bytes());
             match Dir::parent_of(&path).and_then(|(dir, name)| dir.stat(&name)) {
-                Ok(state) => entry.state = Some(state),
+                Ok(state) => entry.stated(state),
                 Err(FileError::NotFound) => {}
                 Err(error) => entry.problem = Some(error.into()),
             }
             entries.push(entry);
         }
         self.visitor.plan(&node, &mut entries);
-        // There may be more roots than files that can be open.
-        let place = |path: &[u8]| {
-            Dir::parent_of(&RawPath::new(path)).map(|(dir, name)| (Arc::new(Opened::momentary(dir)), name))
-        };
         let mut own = self.queue.own();
-        self.hand_out(node, entries, None, &mut own, place);
+        self.hand_out(node, entries, None, &mut own, |path| {
+            // There may be more roots than files that can be open.
+            let (dir, name) = Dir::parent_of(&RawPath::new(path))?;
+            Ok((Arc::new(Opened::momentary(dir)), Cow::Owned(name)))
+        });
         while let Some(work) = own.next() {
             self.queue.put_back(work);
         }
@@ -151,22 +154,27 @@ impl<V: Visitor> Shared<'_, V> {
                 return self.hand_out(node, Vec::new(), Some(error), own, |_| Err(error));
             }
         };
-        let mut names: Vec<Box<[u8]>> = Vec::new();
-        let listing = dir.list(&mut buffers.names, |name| names.push(name.into())).err();
+        let mut names: Vec<(Box<[u8]>, bool)> = Vec::new();
+        let listing = dir.list(&mut buffers.names, |name, is_file| names.push((name.into(), is_file))).err();
         names.sort_unstable();
-        names.dedup();
+        names.dedup_by(|a, b| a.0 == b.0);
         let remote = self.remote.inside(|| node.path());
         let far = |name: &[u8]| {
             let (_, mount) = remote.iter().find(|(at, _)| at == name)?;
             Some(dir.looking_into(mount))
         };
+        let by_list = !self.visitor.wants_stat(&node) && !self.mounted.may_be_in(|| node.path());
         let mut entries = Vec::with_capacity(names.len());
-        for name in names {
+        for (name, is_file) in names {
             let mut entry = Entry::new(b"");
-            match far(&name).map_or_else(|| dir.stat(&name), |far| far?.stat(&name)) {
-                Ok(state) => entry.state = Some(state),
-                Err(FileError::NotFound) => continue,
-                Err(error) => entry.problem = Some(error.into()),
+            if is_file && by_list {
+                entry.file_type = Some(FileType::File);
+            } else {
+                match far(&name).map_or_else(|| dir.stat(&name), |far| far?.stat(&name)) {
+                    Ok(state) => entry.stated(state),
+                    Err(FileError::NotFound) => continue,
+                    Err(error) => entry.problem = Some(error.into()),
+                }
             }
             entry.name = name;
             entries.push(entry);
@@ -175,7 +183,7 @@ impl<V: Visitor> Shared<'_, V> {
         self.visitor.plan(&node, &mut entries);
         self.hand_out(node, entries, listing, own, |name| {
             let far = far(name).map(|far| far.map(|dir| Arc::new(self.queue.descriptors.opened(dir))));
-            Ok((far.unwrap_or_else(|| Ok(Arc::clone(&dir)))?, name.to_vec()))
+            Ok((far.unwrap_or_else(|| Ok(Arc::clone(&dir)))?, Cow::Borrowed(name)))
         });
     }
 
@@ -186,35 +194,36 @@ impl<V: Visitor> Shared<'_, V> {
         mut entries: Vec<Entry<V::Dir>>,
         listing: Option<FileError>,
         own: &mut Own<V::Dir>,
-        place: impl Fn(&[u8]) -> Place,
+        place: impl for<'n> Fn(&'n [u8]) -> Place<'n>,
     ) {
         let (mut dirs, mut files) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter_mut().enumerate() {
-            let Some(state) = &entry.state else { continue };
-            let (file_type, size) = (state.file_type, state.size);
-            if entry.look == Look::Stat && entry.descend.is_none() {
+            let Some(file_type) = entry.file_type else { continue };
+            // What the plan gave no look has its stat at least.
+            let has_enough = entry.look == Look::Stat && entry.state.is_some();
+            if has_enough && entry.descend.is_none() {
                 continue;
             }
-            let (dir, name) = match place(&entry.name) {
-                Ok(place) => place,
-                Err(error) => {
-                    entry.problem = Some(error.into());
-                    continue;
-                }
-            };
-            match file_type {
-                FileType::File => files.push(FileTask {
-                    node: Arc::clone(&node),
-                    index,
-                    dir: dir.may_stay().then_some(dir),
-                    name: name.into(),
-                    size,
-                    look: entry.look,
-                    attempt: 0,
-                }),
-                FileType::Dir => dirs.extend(self.look_at_directory(&node, index, entry, &dir, &name)),
-                _ => self.look_at_node(entry, &dir, &name),
+            let given = std::mem::take(&mut entry.name);
+            match place(&given) {
+                Err(error) => entry.problem = Some(error.into()),
+                Ok((dir, name)) => match file_type {
+                    FileType::File if entry.look != Look::Stat => files.push(FileTask {
+                        node: Arc::clone(&node),
+                        index,
+                        dir: dir.may_stay().then_some(dir),
+                        name: Box::from(&*name),
+                        size: entry.state.as_ref().map_or(0, |state| state.size),
+                        look: entry.look,
+                        attempt: 0,
+                    }),
+                    FileType::Dir => {
+                        dirs.extend(self.look_at_directory(&node, index, entry, &given, &dir, &name));
+                    }
+                    _ => self.look_at_node(entry, &dir, &name),
+                },
             }
+            entry.name = given;
         }
         let below = if self.options.bottom_up { dirs.len() } else { 0 };
         node.add_pending(files.len() + below);
@@ -232,6 +241,7 @@ impl<V: Visitor> Shared<'_, V> {
         node: &Arc<Node<V::Dir>>,
         index: usize,
         entry: &mut Entry<V::Dir>,
+        given: &[u8],
         dir: &Arc<Opened>,
         name: &[u8],
     ) -> Option<DirTask<V::Dir>> {
@@ -261,7 +271,7 @@ impl<V: Visitor> Shared<'_, V> {
             _ if dir.may_stay() => At::Below(Arc::clone(dir), name.into()),
             _ => At::ByPath,
         };
-        let child = Arc::new(Node::new(Some((Arc::clone(node), index)), &entry.name, *context));
+        let child = Arc::new(Node::new(Some((Arc::clone(node), index)), given, *context));
         Some(DirTask { node: child, at })
     }
 
@@ -297,24 +307,65 @@ impl<V: Visitor> Shared<'_, V> {
 
     /// Reads small files whole, hashes them side by side.
     fn batch(&self, files: Vec<FileTask<V::Dir>>, buffers: &mut Buffers) {
-        buffers.arena.resize((BATCH_BYTES + SMALL) as usize, 0);
+        let arena = &mut buffers.arena;
+        arena.resize((BATCH_BYTES + SMALL) as usize, 0);
         let mut wholes: Vec<Whole<V::Dir>> = Vec::with_capacity(files.len());
         let mut used = 0;
         let mut here = Here(None);
         for task in files {
-            if task.look != Look::Full {
-                self.alone(task);
-                continue;
+            let Some(opened) = self.open_small(task, &mut here) else { continue };
+            if arena.len() - used < opened.before.size as usize {
+                self.hash_batch(&mut wholes, arena);
+                used = 0;
             }
-            match self.read_whole(task, &mut here, &mut buffers.arena, used) {
-                Some(whole) => {
-                    used = whole.bytes.end;
-                    wholes.push(whole);
-                }
-                None => continue,
+            if let Some(whole) = self.read_whole(opened, arena, used) {
+                used = whole.bytes.end;
+                wholes.push(whole);
             }
         }
-        let arena = &buffers.arena;
+        self.hash_batch(&mut wholes, arena);
+    }
+
+    /// Opens one file that is to be read whole; what fails, or is not small after all, is dealt with.
+    fn open_small(&self, task: FileTask<V::Dir>, here: &mut Here<V::Dir>) -> Option<Whole<V::Dir>> {
+        if task.look != Look::Full {
+            self.alone(task);
+            return None;
+        }
+        match here.dir(&task).and_then(|dir| dir.open_file(&task.name)) {
+            Ok((_, before)) if before.size > SMALL => {
+                self.queue.add_large(FileTask { size: before.size, ..task });
+                None
+            }
+            Ok((file, before)) => Some(Whole { task, file, before, bytes: 0..0 }),
+            Err(error) => {
+                self.failed(task, error.into());
+                None
+            }
+        }
+    }
+
+    /// Reads one small file into the arena at `start`, where there is room for it; what fails is dealt with.
+    fn read_whole(&self, mut whole: Whole<V::Dir>, arena: &mut [u8], start: usize) -> Option<Whole<V::Dir>> {
+        let wanted = start + whole.before.size as usize;
+        let mut end = start;
+        while end < wanted {
+            let space = arena.get_mut(end..wanted).unwrap_or_default();
+            match whole.file.read_at(space, (end - start) as u64) {
+                Ok(0) => break,
+                Ok(n) => end += n,
+                Err(error) => {
+                    self.failed(whole.task, error.into());
+                    return None;
+                }
+            }
+        }
+        whole.bytes = start..end;
+        Some(whole)
+    }
+
+    /// Hashes what has been read into the arena.
+    fn hash_batch(&self, wholes: &mut Vec<Whole<V::Dir>>, arena: &[u8]) {
         let mut digests = vec![Digests::default(); wholes.len()];
         let messages = wholes.iter().map(|w| arena.get(w.bytes.clone()).unwrap_or_default());
         self.options.hashing.algorithms.digest_each(messages, |i, done| {
@@ -322,46 +373,11 @@ impl<V: Visitor> Shared<'_, V> {
                 *slot = to_model(done);
             }
         });
-        for (whole, digests) in wholes.into_iter().zip(digests) {
+        for (whole, digests) in wholes.drain(..).zip(digests) {
             let bytes = whole.bytes.len() as u64;
             let content = Content { digests, prefix: None, bytes, complete: bytes == whole.before.size };
             self.read(whole.task, &whole.file, whole.before, content);
         }
-    }
-
-    /// Reads one small file into the arena at `start`; what fails or moved is dealt with.
-    fn read_whole(
-        &self,
-        task: FileTask<V::Dir>,
-        here: &mut Here<V::Dir>,
-        arena: &mut [u8],
-        start: usize,
-    ) -> Option<Whole<V::Dir>> {
-        let (file, before) = match here.dir(&task).and_then(|dir| dir.open_file(&task.name)) {
-            Ok(open) => open,
-            Err(error) => {
-                self.failed(task, error.into());
-                return None;
-            }
-        };
-        let wanted = before.size as usize;
-        let space = arena.get_mut(start..).unwrap_or_default();
-        if before.size > SMALL || wanted > space.len() {
-            self.alone(task);
-            return None;
-        }
-        let mut end = 0;
-        while end < wanted {
-            match file.read_at(space.get_mut(end..wanted).unwrap_or_default(), end as u64) {
-                Ok(0) => break,
-                Ok(n) => end += n,
-                Err(error) => {
-                    self.failed(task, error.into());
-                    return None;
-                }
-            }
-        }
-        Some(Whole { task, file, before, bytes: start..start + end })
     }
 
     /// Reads one file on its own.
@@ -466,8 +482,17 @@ impl<V: Visitor> Shared<'_, V> {
         match problem {
             Problem::File(FileError::NotFound) => self.known(task, |entry| entry.state = None),
             Problem::File(FileError::WrongType) if task.attempt < ATTEMPTS => self.moved(task),
-            problem => self.known(task, |entry| entry.problem = Some(problem)),
+            problem => self.unreadable(task, problem),
         }
+    }
+
+    /// What could not be read still has what stat shows.
+    fn unreadable(&self, task: FileTask<V::Dir>, problem: Problem) {
+        let stat = Here(None).dir(&task).and_then(|dir| dir.stat(&task.name)).ok();
+        self.known(task, |entry| {
+            entry.state = entry.state.take().or(stat);
+            entry.problem = Some(problem);
+        });
     }
 
     /// Another look, at whatever the name holds by now.
@@ -479,7 +504,7 @@ impl<V: Visitor> Shared<'_, V> {
         match observed {
             // A directory by now: nobody has planned what to do below it.
             Ok(Some(observation)) if observation.state.file_type == FileType::Dir => {
-                self.known(task, |entry| entry.problem = Some(FileError::WrongType.into()));
+                self.unreadable(task, FileError::WrongType.into());
             }
             Ok(Some(observation)) => {
                 Progress::add(&self.progress.files, 1);
@@ -490,7 +515,7 @@ impl<V: Visitor> Shared<'_, V> {
                 });
             }
             Ok(None) => self.known(task, |entry| entry.state = None),
-            Err(problem) => self.known(task, |entry| entry.problem = Some(problem)),
+            Err(problem) => self.unreadable(task, problem),
         }
     }
 

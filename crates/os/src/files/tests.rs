@@ -44,7 +44,7 @@ fn open(path: &Path) -> Dir {
 
 fn names(dir: &Dir, buffer: usize) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
-    dir.list(&mut vec![MaybeUninit::uninit(); buffer], |name| names.push(name.to_vec())).unwrap();
+    dir.list(&mut vec![MaybeUninit::uninit(); buffer], |name, _| names.push(name.to_vec())).unwrap();
     names.sort();
     names
 }
@@ -164,7 +164,7 @@ fn a_directory_without_a_name_lists_nothing() {
     fs::create_dir(&path).unwrap();
     let dir = open(&path);
     fs::remove_dir(&path).unwrap();
-    let listed = dir.list(&mut vec![MaybeUninit::uninit(); 4096], |_| panic!("a name"));
+    let listed = dir.list(&mut vec![MaybeUninit::uninit(); 4096], |_, _| panic!("a name"));
     assert!(matches!(listed, Ok(()) | Err(FileError::NotFound)), "{listed:?}");
     assert_eq!(dir.stat(b"x"), Err(FileError::NotFound));
 }
