@@ -132,7 +132,10 @@ struct State<D> {
 /// The work of one scan.
 pub(super) struct Queue<D> {
     state: Mutex<State<D>>,
+    /// There is more work, or none will come: for the workers.
     changed: Condvar,
+    /// The last work has been done: for who waits for the end.
+    over: Condvar,
     most_streams: usize,
     /// Who may have how much open.
     pub descriptors: Descriptors,
@@ -159,6 +162,7 @@ impl<D> Queue<D> {
                 lanes: LANES.min(files),
             }),
             changed: Condvar::new(),
+            over: Condvar::new(),
             most_streams,
             descriptors,
             idle: AtomicUsize::new(0),
@@ -273,11 +277,15 @@ impl<D> Queue<D> {
             let due = state.late.iter().map(|(due, _)| *due).min();
             if due.is_none() && state.working == 0 {
                 self.changed.notify_all();
+                self.over.notify_all();
                 return None;
             }
             let wait =
                 due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
+            // Whoever finds more work now gives some away.
+            self.idle.fetch_add(1, Ordering::Relaxed);
             let (woken, _) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            self.idle.fetch_sub(1, Ordering::Relaxed);
             state = woken;
         }
     }
@@ -288,6 +296,7 @@ impl<D> Queue<D> {
         state.working -= 1;
         if state.working == 0 {
             self.changed.notify_all();
+            self.over.notify_all();
         }
     }
 
@@ -303,7 +312,7 @@ impl<D> Queue<D> {
             return false;
         }
         let (state, _) = self
-            .changed
+            .over
             .wait_timeout_while(state, at_most, |s| !s.is_over())
             .unwrap_or_else(PoisonError::into_inner);
         !state.is_over()
@@ -319,6 +328,7 @@ impl<D> Queue<D> {
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
+        self.over.notify_all();
     }
 }
 
@@ -362,5 +372,37 @@ impl<D> State<D> {
         let share = self.large.len().div_ceil(2).clamp(1, self.lanes);
         let share = if self.large.len() >= self.lanes { self.lanes } else { share };
         Work::Stream((0..share).filter_map(|_| self.large.pop()).map(|file| file.0).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waxseal_os::files::FileError;
+
+    #[test]
+    fn who_finds_work_gives_half_of_it_to_who_waits() {
+        let queue = Queue::<()>::new(2, Descriptors::new(4096, 10, 2, BATCH));
+        let dirs = |n: usize| {
+            let task =
+                |_| DirTask { node: Arc::new(Node::new(None, b"", ())), at: At::Closed(FileError::NotFound) };
+            (0..n).map(task).collect::<Vec<_>>()
+        };
+        let mut own = queue.own();
+        queue.add(dirs(4), Vec::new(), &mut own);
+        assert_eq!(own.dirs.len(), 4, "nobody waits");
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| matches!(queue.take(), Some(Work::Directory(_))));
+            let patience = Instant::now() + Duration::from_secs(30);
+            while queue.idle.load(Ordering::Relaxed) == 0 && Instant::now() < patience {
+                std::thread::yield_now();
+            }
+            queue.add(dirs(4), Vec::new(), &mut own);
+            let kept = own.dirs.len();
+            queue.stop();
+            assert_eq!(kept, 4);
+            let _ = taken.join();
+        });
+        assert_eq!(queue.idle.load(Ordering::Relaxed), 0);
     }
 }
