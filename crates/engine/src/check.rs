@@ -543,10 +543,12 @@ impl Visitor for Checking<'_> {
         let mut untouched = !node.is_roots();
         let has_open = !self.open.is_empty() && (node.is_roots() || self.open.may_be_in(&node.path()));
         for entry in entries {
-            while sealed.next_if(|s| *s.name < *entry.name).is_some() {
+            while sealed.peek().is_some_and(|s| *s.name < *entry.name) {
+                sealed.next();
                 untouched = false;
             }
-            let counterpart = sealed.next_if(|s| *s.name == *entry.name);
+            let is_sealed = sealed.peek().is_some_and(|s| *s.name == *entry.name);
+            let counterpart = if is_sealed { sealed.next() } else { None };
             let (Some(_), Some((root, watch))) = (entry.file_type, plan.rules_of(&entry.name)) else {
                 untouched = false;
                 continue;

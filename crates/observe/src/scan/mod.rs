@@ -134,14 +134,15 @@ pub fn scan<V: Visitor>(
     std::thread::scope(|scope| {
         shared.start(roots, top);
         let mut workers = 0;
-        let mut spawn = || {
+        let spawn = || {
             let builder = std::thread::Builder::new().name("scan".into()).stack_size(STACK);
-            if builder.spawn_scoped(scope, || shared.work()).is_ok() {
-                workers += 1;
-            }
-            workers
+            builder.spawn_scoped(scope, || shared.work()).is_ok()
         };
-        while spawn() < least {}
+        workers += (0..least).filter(|_| spawn()).count();
+        if workers == 0 {
+            // No more threads are to be had: this one does it all.
+            return shared.work();
+        }
         let (mut used, mut fetched) = (limits::cpu_time(), limits::blocks_read());
         while queue.wait_until_done(REVIEW) {
             if progress.stop.load(Ordering::Relaxed) {
@@ -153,14 +154,16 @@ pub fn scan<V: Visitor>(
             (used, fetched) = (now, blocks);
             // Processors idle although there is work, and the disk is read: more requests at once help.
             if idle && fetching && queue.has_waiting_work() {
-                let mut running = spawn();
-                while running < most && running.is_multiple_of(4) {
-                    running = spawn();
-                }
+                workers += (0..more_workers(workers, most)).filter(|_| spawn()).count();
             }
         }
     });
     if progress.stop.load(Ordering::Relaxed) { None } else { shared.into_result() }
+}
+
+/// How many workers to add to so many when the disk could serve more: to the next multiple of four.
+fn more_workers(running: usize, most: usize) -> usize {
+    (4 - running % 4).min(most.saturating_sub(running))
 }
 
 #[cfg(test)]

@@ -66,11 +66,14 @@ impl<D> Ord for BySize<D> {
 pub(super) const SMALL: u64 = 64 * 1024;
 /// How many small files make a batch where descriptors are plenty, and how many bytes at most.
 pub(super) const BATCH: usize = 64;
-pub(super) const BATCH_BYTES: u64 = 256 * 1024;
+pub(super) const BATCH_BYTES: u64 = 192 * 1024;
 /// How many large files are streamed side by side by one worker, where descriptors are plenty.
 pub(super) const LANES: usize = 16;
 /// When so many files wait, files come before directories: memory stays bounded.
 const MANY_FILES: usize = 2048;
+/// When so many large files wait and all streams are busy, others read them one by one: every file that waits keeps what
+/// is known of its directory in memory. Streams have as many waiting as they need.
+const MANY_LARGE: usize = 128;
 
 /// What one worker has found and not yet shared: it works on this first, so that workers meet at the queue
 /// only when one of them has nothing left.
@@ -83,6 +86,10 @@ pub(super) struct Own<D> {
 impl<D> Own<D> {
     /// The next of its own work: a whole batch, else a directory, else what is left.
     pub fn next(&mut self) -> Option<Work<D>> {
+        if self.small.is_empty() {
+            // One huge directory must not hold memory for the rest of the scan.
+            self.small.shrink_to(MANY_FILES);
+        }
         if self.small.len() >= self.batch {
             return Some(Work::Batch(batch(&mut self.small, self.batch)));
         }
@@ -111,6 +118,8 @@ pub(super) enum Work<D> {
     Batch(Vec<FileTask<D>>),
     /// Large files, to be streamed; more are to be had by [`Queue::next_large`].
     Stream(Vec<FileTask<D>>),
+    /// A large file, to be read on its own because too many wait.
+    Alone(FileTask<D>),
     /// A file that moved, to be tried again.
     Again(FileTask<D>),
 }
@@ -186,12 +195,8 @@ impl<D> Queue<D> {
 
     /// Adds what one directory held: large files for all, the rest for the worker that found it, unless others
     /// have nothing to do.
-    pub fn add(&self, dirs: Vec<DirTask<D>>, files: Vec<FileTask<D>>, own: &mut Own<D>) {
+    pub fn add(&self, dirs: Vec<DirTask<D>>, large: Vec<FileTask<D>>, own: &mut Own<D>) {
         own.dirs.extend(dirs.into_iter().rev());
-        let mut large = Vec::new();
-        for file in files {
-            if file.size <= SMALL { own.small.push(file) } else { large.push(file) }
-        }
         let idle = self.idle.load(Ordering::Relaxed) > 0;
         let shared = idle && (own.dirs.len() > 1 || own.small.len() > 2 * own.batch);
         if large.is_empty() && !shared {
@@ -200,14 +205,18 @@ impl<D> Queue<D> {
         let mut state = self.lock();
         state.large.extend(large.into_iter().map(BySize));
         self.large.store(state.large.len(), Ordering::Relaxed);
-        if shared {
+        // Those who were given some and have not come for it yet count as idle still: more for them would only make
+        // more directories wait half done.
+        if shared && state.dirs.is_empty() && state.small.len() < own.batch {
             // The outermost directories lead to the most work.
             state.dirs.extend(own.dirs.drain(..own.dirs.len() / 2));
             if own.small.len() > 2 * own.batch {
                 state.small.extend(own.small.drain(..own.small.len() / 2));
             }
+            self.changed.notify_all();
+        } else {
+            self.changed.notify_one();
         }
-        self.changed.notify_all();
     }
 
     /// Puts work where any worker finds it.
@@ -217,23 +226,21 @@ impl<D> Queue<D> {
             Work::Directory(dir) => state.dirs.push(dir),
             Work::Batch(files) => state.small.extend(files),
             Work::Stream(files) => state.large.extend(files.into_iter().map(BySize)),
+            Work::Alone(file) => state.large.push(BySize(file)),
             Work::Again(file) => state.small.push(file),
         }
         self.changed.notify_all();
     }
 
-    /// Large files to stream, when there are enough to fill the lanes.
+    /// Large files to stream, when there are enough to fill the lanes; one, when too many wait.
     pub fn full_stream(&self) -> Option<Work<D>> {
         if self.large.load(Ordering::Relaxed) < self.lanes() {
             return None;
         }
         let mut state = self.lock();
-        if state.large.len() < state.lanes || state.streaming >= self.most_streams {
-            return None;
-        }
-        let work = state.stream();
+        let work = state.full_stream(self.most_streams);
         self.large.store(state.large.len(), Ordering::Relaxed);
-        Some(work)
+        work
     }
 
     /// Puts a file that turned out to be large where any worker finds it.
@@ -344,8 +351,8 @@ impl<D> State<D> {
         if self.small.len() >= self.batch {
             return Some(Work::Batch(batch(&mut self.small, self.batch)));
         }
-        if may_stream && self.large.len() >= self.lanes {
-            return Some(self.stream());
+        if let Some(work) = self.full_stream(most_streams) {
+            return Some(work);
         }
         if self.small.len() + self.large.len() < MANY_FILES
             && let Some(dir) = self.dirs.pop()
@@ -364,6 +371,15 @@ impl<D> State<D> {
         let now = Instant::now();
         let due = self.late.iter().position(|(due, _)| *due <= now)?;
         Some(Work::Again(self.late.swap_remove(due).1))
+    }
+
+    /// As many large files as one worker streams, or one where all streams are busy and too many wait.
+    fn full_stream(&mut self, most_streams: usize) -> Option<Work<D>> {
+        if self.streaming < most_streams && self.large.len() >= self.lanes {
+            return Some(self.stream());
+        }
+        let file = (self.large.len() > MANY_LARGE).then(|| self.large.pop());
+        file.flatten().map(|file| Work::Alone(file.0))
     }
 
     /// Two workers at the end of a scan share what is left.

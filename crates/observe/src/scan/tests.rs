@@ -212,3 +212,17 @@ fn a_scan_that_is_stopped_says_so() {
     let root = Root { path: raw(temp.path()) };
     assert_eq!(scan(vec![root], (), &Collect::default(), &options, &progress), None);
 }
+
+#[test]
+fn workers_are_added_up_to_the_most_and_no_further() {
+    for (least, most) in [(1, 1), (2, 24), (2, 3), (7, 24), (24, 24), (32, 32), (5, 6)] {
+        let (mut running, mut steps) = (least, 0);
+        while more_workers(running, most) > 0 {
+            running += more_workers(running, most);
+            steps += 1;
+        }
+        assert_eq!(running, most);
+        assert!(steps <= most.div_ceil(4), "{least} to {most} in {steps}");
+    }
+    assert_eq!(more_workers(25, 24), 0);
+}

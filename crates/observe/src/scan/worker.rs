@@ -135,6 +135,7 @@ impl<V: Visitor> Shared<'_, V> {
                 self.stream(files);
                 self.queue.stream_ended();
             }
+            Work::Alone(file) => self.alone(file),
             Work::Again(file) => self.again(file),
         }
     }
@@ -196,7 +197,8 @@ impl<V: Visitor> Shared<'_, V> {
         own: &mut Own<V::Dir>,
         place: impl for<'n> Fn(&'n [u8]) -> Place<'n>,
     ) {
-        let (mut dirs, mut files) = (Vec::new(), Vec::new());
+        let (mut dirs, mut large) = (Vec::new(), Vec::new());
+        let own_before = own.small.len();
         for (index, entry) in entries.iter_mut().enumerate() {
             let Some(file_type) = entry.file_type else { continue };
             // What the plan gave no look has its stat at least.
@@ -208,15 +210,18 @@ impl<V: Visitor> Shared<'_, V> {
             match place(&given) {
                 Err(error) => entry.problem = Some(error.into()),
                 Ok((dir, name)) => match file_type {
-                    FileType::File if entry.look != Look::Stat => files.push(FileTask {
-                        node: Arc::clone(&node),
-                        index,
-                        dir: dir.may_stay().then_some(dir),
-                        name: Box::from(&*name),
-                        size: entry.state.as_ref().map_or(0, |state| state.size),
-                        look: entry.look,
-                        attempt: 0,
-                    }),
+                    FileType::File if entry.look != Look::Stat => {
+                        let task = FileTask {
+                            node: Arc::clone(&node),
+                            index,
+                            dir: dir.may_stay().then_some(dir),
+                            name: Box::from(&*name),
+                            size: entry.state.as_ref().map_or(0, |state| state.size),
+                            look: entry.look,
+                            attempt: 0,
+                        };
+                        if task.size <= SMALL { own.small.push(task) } else { large.push(task) }
+                    }
                     FileType::Dir => {
                         dirs.extend(self.look_at_directory(&node, index, entry, &given, &dir, &name));
                     }
@@ -226,13 +231,13 @@ impl<V: Visitor> Shared<'_, V> {
             entry.name = given;
         }
         let below = if self.options.bottom_up { dirs.len() } else { 0 };
-        node.add_pending(files.len() + below);
+        node.add_pending(own.small.len() - own_before + large.len() + below);
         {
             let mut contents = node.contents.lock().unwrap_or_else(PoisonError::into_inner);
             contents.entries = entries;
             contents.listing = listing;
         }
-        self.queue.add(dirs, files, own);
+        self.queue.add(dirs, large, own);
         self.settle(node);
     }
 
@@ -308,7 +313,10 @@ impl<V: Visitor> Shared<'_, V> {
     /// Reads small files whole, hashes them side by side.
     fn batch(&self, files: Vec<FileTask<V::Dir>>, buffers: &mut Buffers) {
         let arena = &mut buffers.arena;
-        arena.resize((BATCH_BYTES + SMALL) as usize, 0);
+        if arena.is_empty() {
+            // Made like this, pages that are never used cost no memory.
+            *arena = vec![0; BATCH_BYTES as usize];
+        }
         let mut wholes: Vec<Whole<V::Dir>> = Vec::with_capacity(files.len());
         let mut used = 0;
         let mut here = Here(None);
