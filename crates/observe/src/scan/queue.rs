@@ -71,9 +71,11 @@ pub(super) const BATCH_BYTES: u64 = 192 * 1024;
 pub(super) const LANES: usize = 16;
 /// When so many files wait, files come before directories: memory stays bounded.
 const MANY_FILES: usize = 2048;
-/// When so many large files wait and all streams are busy, others read them one by one: every file that waits keeps what
-/// is known of its directory in memory. Streams have as many waiting as they need.
+/// When so many large files wait although all streams are busy, others stream as well, in few lanes each: every file
+/// that waits keeps what is known of its directory in memory.
 const MANY_LARGE: usize = 128;
+/// The lanes of those: enough for the widest hashing of most processors, in a fourth of the memory.
+const FEW_LANES: usize = 4;
 
 /// What one worker has found and not yet shared: it works on this first, so that workers meet at the queue
 /// only when one of them has nothing left.
@@ -116,10 +118,8 @@ pub(super) enum Work<D> {
     Directory(DirTask<D>),
     /// Small files, to be read whole.
     Batch(Vec<FileTask<D>>),
-    /// Large files, to be streamed; more are to be had by [`Queue::next_large`].
-    Stream(Vec<FileTask<D>>),
-    /// A large file, to be read on its own because too many wait.
-    Alone(FileTask<D>),
+    /// Large files, to be streamed in so many lanes; more are to be had by [`Queue::next_large`].
+    Stream(Vec<FileTask<D>>, usize),
     /// A file that moved, to be tried again.
     Again(FileTask<D>),
 }
@@ -183,11 +183,6 @@ impl<D> Queue<D> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The most large files that one worker may stream at once.
-    pub fn lanes(&self) -> usize {
-        LANES.min(self.descriptors.files)
-    }
-
     /// What a worker begins with.
     pub fn own(&self) -> Own<D> {
         Own { dirs: Vec::new(), small: Vec::new(), batch: BATCH.min(self.descriptors.files) }
@@ -225,16 +220,15 @@ impl<D> Queue<D> {
         match work {
             Work::Directory(dir) => state.dirs.push(dir),
             Work::Batch(files) => state.small.extend(files),
-            Work::Stream(files) => state.large.extend(files.into_iter().map(BySize)),
-            Work::Alone(file) => state.large.push(BySize(file)),
+            Work::Stream(files, _) => state.large.extend(files.into_iter().map(BySize)),
             Work::Again(file) => state.small.push(file),
         }
         self.changed.notify_all();
     }
 
-    /// Large files to stream, when there are enough to fill the lanes; one, when too many wait.
+    /// Large files to stream, when there are enough to fill the lanes.
     pub fn full_stream(&self) -> Option<Work<D>> {
-        if self.large.load(Ordering::Relaxed) < self.lanes() {
+        if self.large.load(Ordering::Relaxed) < LANES.min(self.descriptors.files) {
             return None;
         }
         let mut state = self.lock();
@@ -373,21 +367,25 @@ impl<D> State<D> {
         Some(Work::Again(self.late.swap_remove(due).1))
     }
 
-    /// As many large files as one worker streams, or one where all streams are busy and too many wait.
+    /// As many large files as one worker streams; fewer where all streams are busy and too many wait.
     fn full_stream(&mut self, most_streams: usize) -> Option<Work<D>> {
-        if self.streaming < most_streams && self.large.len() >= self.lanes {
-            return Some(self.stream());
+        if self.streaming < most_streams {
+            return (self.large.len() >= self.lanes).then(|| self.stream());
         }
-        let file = (self.large.len() > MANY_LARGE).then(|| self.large.pop());
-        file.flatten().map(|file| Work::Alone(file.0))
+        (self.large.len() > MANY_LARGE).then(|| self.stream_of(self.lanes.min(FEW_LANES), FEW_LANES))
     }
 
     /// Two workers at the end of a scan share what is left.
     fn stream(&mut self) -> Work<D> {
-        self.streaming += 1;
         let share = self.large.len().div_ceil(2).clamp(1, self.lanes);
         let share = if self.large.len() >= self.lanes { self.lanes } else { share };
-        Work::Stream((0..share).filter_map(|_| self.large.pop()).map(|file| file.0).collect())
+        self.stream_of(share, self.lanes)
+    }
+
+    fn stream_of(&mut self, files: usize, lanes: usize) -> Work<D> {
+        self.streaming += 1;
+        let files = (0..files).filter_map(|_| self.large.pop()).map(|file| file.0).collect();
+        Work::Stream(files, lanes.min(self.lanes))
     }
 }
 

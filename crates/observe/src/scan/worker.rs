@@ -131,11 +131,10 @@ impl<V: Visitor> Shared<'_, V> {
         match work {
             Work::Directory(task) => self.directory(task, buffers, own),
             Work::Batch(files) => self.batch(files, buffers),
-            Work::Stream(files) => {
-                self.stream(files);
+            Work::Stream(files, lanes) => {
+                self.stream(files, lanes);
                 self.queue.stream_ended();
             }
-            Work::Alone(file) => self.alone(file),
             Work::Again(file) => self.again(file),
         }
     }
@@ -402,9 +401,8 @@ impl<V: Visitor> Shared<'_, V> {
     }
 
     /// Streams large files side by side, refilling lanes as they end.
-    fn stream(&self, files: Vec<FileTask<V::Dir>>) {
+    fn stream(&self, files: Vec<FileTask<V::Dir>>, most: usize) {
         let mut waiting = files;
-        let most = self.queue.lanes();
         let mut lanes: Vec<Lane<V::Dir>> = Vec::with_capacity(most);
         let mut buffer = vec![0; most * PIECE];
         loop {
