@@ -2,7 +2,8 @@
 //! directory that holds them, never through a link.
 //!
 //! In: a directory descriptor and one name. Out: file states (without digests), contents, attributes.
-//! A descriptor for reading is only ever made of a directory or of what a look just before said is a regular file;
+//! A descriptor for reading is only ever made of a directory or of what a look, or the list of a directory without
+//! mounts in it, just before said is a regular file;
 //! FIFOs, sockets and devices are opened with `O_PATH`, which has no side effects.
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, StatxAttributes, StatxFlags};

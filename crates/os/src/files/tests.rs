@@ -158,6 +158,29 @@ fn every_name_is_listed_once_however_small_the_buffer() {
 }
 
 #[test]
+fn a_list_calls_nothing_a_file_that_is_none() {
+    let Place { home: _home, dir } = place();
+    let mut files = Vec::new();
+    dir.list(&mut vec![MaybeUninit::uninit(); 4096], |name, is_file| {
+        files.extend(is_file.then(|| name.to_vec()));
+    })
+    .unwrap();
+    // Some filesystems do not say.
+    assert!(files.is_empty() || files == [b"file"], "{files:?}");
+}
+
+#[test]
+fn what_shows_a_change_is_what_the_state_shows() {
+    let Place { home, dir } = place();
+    let (file, state) = dir.open_file(b"file").unwrap();
+    assert_eq!(file.stamp().unwrap(), Stamp::from(&state));
+    fs::write(home.path().join("file"), "longer content").unwrap();
+    let (moved, now) = (file.stamp().unwrap(), file.stat().unwrap());
+    assert_eq!(moved, Stamp::from(&now));
+    assert_ne!(moved, Stamp::from(&state));
+}
+
+#[test]
 fn a_directory_without_a_name_lists_nothing() {
     let home = TempDir::new().unwrap();
     let path = home.path().join("gone");
