@@ -5,6 +5,8 @@ mod elsewhere;
 mod judge;
 mod logs;
 mod open;
+mod stretch;
+mod survey;
 
 use crate::compare;
 use crate::coverage::{self, Coverage};
@@ -21,8 +23,10 @@ use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+pub use stretch::{Stretch, walk_order};
+pub(crate) use survey::{Manner, Survey, survey};
 use waxseal_model::record::{self, Reader};
-use waxseal_model::{Digest, FileState, FileType, RawPath, Source, Timestamp};
+use waxseal_model::{Digest, FileState, FileType, RawPath, SetId, Source, Timestamp};
 use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Progress, Visitor, now, place};
 use waxseal_policy::{ChangeRule, Selection, Watch};
 use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError, Tracked};
@@ -39,6 +43,10 @@ pub struct Request {
     pub source: Source,
     /// What the change set is called.
     pub cause: String,
+    /// The set to put new changes into, which an earlier part of the same look opened.
+    pub set: Option<SetId>,
+    /// Whether to say where the config leads nowhere, or guards less than was sealed.
+    pub speaks_of_coverage: bool,
 }
 
 /// What a check works on.
@@ -120,6 +128,8 @@ struct CheckDir {
     tracked: OnceLock<Vec<Tracked>>,
     /// The watch was added after the baseline was sealed: its entries await approval.
     unsealed_watch: bool,
+    /// A survey only comes through it: what it looks at lies below.
+    passed: bool,
     /// Set by the plan: every name is as it was sealed, and every sealed name is there.
     untouched: AtomicBool,
 }
@@ -132,6 +142,7 @@ impl CheckDir {
             record: OnceLock::new(),
             tracked: OnceLock::new(),
             unsealed_watch,
+            passed: false,
             untouched: AtomicBool::new(false),
         }
     }
@@ -162,6 +173,8 @@ struct Checking<'a> {
     checked: AtomicU64,
     failure: Mutex<Option<StoreError>>,
     progress: &'a Progress,
+    /// Nothing is recorded, and only these directories are looked at.
+    survey: Option<Manner<'a>>,
 }
 
 /// Checks the disk and records what differs.
@@ -176,52 +189,11 @@ pub fn check(
     outcomes: Option<&mut Vec<Outcome>>,
     unrecorded: &mut dyn FnMut(Found),
 ) -> Result<Report, EngineError> {
-    let Scan { store, baseline, coverage, progress, findings } = *scan;
+    let Scan { store, baseline, coverage, findings, .. } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
-    let around = around_of(coverage, &request.targets);
-    let mut open = OpenPaths::default();
-    if request.quick {
-        open.add(store, None)?;
-    } else {
-        around.iter().try_for_each(|directory| open.add(store, Some(directory)))?;
-    }
-    let roots = roots_of(coverage, &tree, request, &around)?;
-    let mut checking = Checking {
-        store,
-        coverage,
-        tree: &tree,
-        request,
-        racy_from: racy_from(baseline.stored.scan_start),
-        started: now(),
-        around,
-        open,
-        sealed_paths: BTreeSet::new(),
-        findings,
-        accounts: Mutex::default(),
-        troubles: Mutex::default(),
-        blind: Mutex::default(),
-        deepened: Mutex::default(),
-        vanished: Mutex::default(),
-        checked: AtomicU64::new(0),
-        failure: Mutex::default(),
-        progress,
-    };
-    checking.compare_rules(&baseline.stored.rules);
-    checking.report_coverage();
-    let top = CheckDir::new(0, None, false);
-    let options = Options { bottom_up: false, ..*options };
-    let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
-    waxseal_observe::scan(roots, top, &checking, &options, progress);
+    let checking = Checking::new(scan, request, &tree, None)?;
+    let mut report = checking.walk(options)?;
     let clear = || findings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    if let Some(error) = checking.take_failure() {
-        clear()?;
-        return Err(error.into());
-    }
-    if progress.stop.load(Ordering::Relaxed) {
-        clear()?;
-        return Err(EngineError::Stopped);
-    }
-    let mut report = checking.report();
     // To the store, everything below is in scope; the report then says what was looked at.
     let besides = report.around.iter().map(|path| Place { path: path.clone(), deep: true });
     let mut commit_scope: Vec<Place> = report.scope.iter().cloned().chain(besides).collect();
@@ -244,6 +216,7 @@ pub fn check(
     let looked_at = |path: &RawPath| report.looked_at(path);
     let commit = Commit {
         cause: &request.cause,
+        set: request.set,
         now: time,
         rules: &rules,
         scope: &commit_scope,
@@ -316,6 +289,67 @@ fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
         .iter()
         .flat_map(|watch| &watch.paths)
         .any(|watched| coverage::means(watched, path))
+}
+
+impl<'a> Checking<'a> {
+    fn new(
+        scan: &Scan<'a>,
+        request: &'a Request,
+        tree: &'a Tree<'a>,
+        survey: Option<Manner<'a>>,
+    ) -> Result<Checking<'a>, EngineError> {
+        let Scan { store, baseline, coverage, progress, findings } = *scan;
+        let around = around_of(coverage, &request.targets);
+        let mut open = OpenPaths::default();
+        if request.quick {
+            open.add(store, None)?;
+        } else {
+            around.iter().try_for_each(|directory| open.add(store, Some(directory)))?;
+        }
+        let mut checking = Checking {
+            store,
+            coverage,
+            tree,
+            request,
+            racy_from: racy_from(baseline.stored.scan_start),
+            started: now(),
+            around,
+            open,
+            sealed_paths: BTreeSet::new(),
+            findings,
+            accounts: Mutex::default(),
+            troubles: Mutex::default(),
+            blind: Mutex::default(),
+            deepened: Mutex::default(),
+            vanished: Mutex::default(),
+            checked: AtomicU64::new(0),
+            failure: Mutex::default(),
+            progress,
+            survey,
+        };
+        checking.compare_rules(&baseline.stored.rules);
+        Ok(checking)
+    }
+
+    /// Looks at everything that is asked for. What differs is then in the findings.
+    fn walk(&self, options: &Options) -> Result<Report, EngineError> {
+        let roots = roots_of(self.coverage, self.tree, self.request, &self.around)?;
+        self.report_coverage();
+        let options = Options { bottom_up: false, ..*options };
+        let roots = roots.into_iter().map(|path| waxseal_observe::Root { path }).collect();
+        waxseal_observe::scan(roots, CheckDir::new(0, None, false), self, &options, self.progress);
+        let failed = match self.take_failure() {
+            Some(error) => Some(EngineError::from(error)),
+            None => self.progress.stop.load(Ordering::Relaxed).then_some(EngineError::Stopped),
+        };
+        match failed {
+            None => Ok(self.report()),
+            Some(error) => {
+                self.findings.lock().unwrap_or_else(PoisonError::into_inner).clear()?;
+                Err(error)
+            }
+        }
+    }
 }
 
 impl Checking<'_> {
@@ -536,13 +570,18 @@ impl Visitor for Checking<'_> {
     fn plan(&self, node: &Node<CheckDir>, entries: &mut Vec<Entry<CheckDir>>) {
         let plan = Plan::of(self.coverage, node, node.context.root);
         plan.retain_covered(entries);
-        self.checked.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let passed = node.context.passed;
+        if node.is_roots() {
+            entries.retain(|entry| self.reaches(|| RawPath::new(&*entry.name)));
+        }
+        let counted = if passed { 0 } else { entries.len() as u64 };
+        self.checked.fetch_add(counted, Ordering::Relaxed);
         let sealed = self.known_of(node, entries);
         let mut sealed = sealed.peekable();
         let around = self.is_around(node);
         let mut untouched = !node.is_roots();
         let has_open = !self.open.is_empty() && (node.is_roots() || self.open.may_be_in(&node.path()));
-        for entry in entries {
+        for entry in entries.iter_mut() {
             while sealed.peek().is_some_and(|s| *s.name < *entry.name) {
                 sealed.next();
                 untouched = false;
@@ -556,7 +595,9 @@ impl Visitor for Checking<'_> {
             let is_open = has_open && self.open.may_hold(&node.path_of(&entry.name));
             let quick = self.request.quick || around && !self.is_target(&node.path_of(&entry.name));
             let quick = quick && !is_open;
-            entry.look = self.look(quick, watch, counterpart.as_ref(), entry);
+            if !passed && (!node.is_roots() || self.holds(|| RawPath::new(&*entry.name))) {
+                entry.look = self.look(quick, watch, counterpart.as_ref(), entry);
+            }
             untouched &= entry.look == Look::Stat;
             let Some(stat) = &entry.state else { continue };
             let moved_mount = counterpart.as_ref().is_some_and(|s| mount_moved(&s.state, stat).is_some());
@@ -566,7 +607,7 @@ impl Visitor for Checking<'_> {
             }
             if !plan.may_descend(watch, stat, &entry.name) {
                 // What is no directory any more hides nothing: what was in it is reported as removed.
-                if stat.file_type == FileType::Dir {
+                if stat.file_type == FileType::Dir && !passed {
                     self.below_is_covered(node, &entry.name, counterpart.as_ref().and_then(|s| s.child));
                 }
                 continue;
@@ -587,20 +628,33 @@ impl Visitor for Checking<'_> {
                 node.context.unsealed_watch
             };
             let child = counterpart.as_ref().and_then(|s| s.child);
-            entry.descend = Some(Box::new(CheckDir::new(root, child, unsealed_watch)));
+            let directory = || node.path_of(&entry.name);
+            if self.reaches(directory) {
+                let passed = !self.holds(directory);
+                entry.descend =
+                    Some(Box::new(CheckDir { passed, ..CheckDir::new(root, child, unsealed_watch) }));
+            }
         }
         untouched &= sealed.next().is_none();
+        drop(sealed);
+        if passed {
+            entries.retain(|entry| entry.descend.is_some());
+        }
         node.context.untouched.store(untouched, Ordering::Relaxed);
     }
 
     fn done(
         &self,
         node: &Node<CheckDir>,
-        entries: Vec<Entry<CheckDir>>,
+        mut entries: Vec<Entry<CheckDir>>,
         listing: Option<FileError>,
     ) -> Option<Digest> {
-        if node.context.untouched.load(Ordering::Relaxed) && listing.is_none() {
+        if node.context.passed || node.context.untouched.load(Ordering::Relaxed) && listing.is_none() {
             return None;
+        }
+        if node.is_roots() {
+            // Where it only came through, another stretch judges.
+            entries.retain(|entry| self.holds(|| RawPath::new(&*entry.name)));
         }
         let plan = Plan::of(self.coverage, node, node.context.root);
         if listing == Some(FileError::NotFound) && !node.is_roots() {
@@ -654,6 +708,12 @@ impl Visitor for Checking<'_> {
         appeared.extend(self.rotate(node, &plan, moving));
         self.new_names(node, &plan, appeared);
         None
+    }
+
+    fn breathe(&self) {
+        if let Some(survey) = self.survey {
+            (survey.breathe)();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ struct Counting<'a> {
 pub fn count_bytes(coverage: &Coverage, progress: &Progress) -> Option<u64> {
     let counting = Counting { coverage, bytes: AtomicU64::new(0) };
     let roots = coverage.roots().iter().map(|root| waxseal_observe::Root { path: root.path.clone() });
-    let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 0 };
+    let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 0, from_disk: false };
     let options = Options { hashing, threads: Some(1), bottom_up: false };
     scan(roots.collect(), 0, &counting, &options, progress);
     (!progress.stop.load(Ordering::Relaxed)).then(|| counting.bytes.into_inner())

@@ -26,6 +26,8 @@ pub struct Hashing {
     pub algorithms: Algorithms,
     /// A file with more bytes than this in holes is not hashed.
     pub max_sparse: u64,
+    /// Whether the kernel is to read contents from the disk again, whatever it has of them in memory.
+    pub from_disk: bool,
 }
 
 /// What one look found.

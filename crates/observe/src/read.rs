@@ -61,6 +61,9 @@ pub(crate) struct Stream {
 impl Stream {
     pub fn new(file: &File, before: &FileState, look: Look, hashing: &Hashing) -> Result<Stream, Problem> {
         let size = before.size;
+        if hashing.from_disk {
+            file.forget_cached();
+        }
         let first = if size >= SPARSE_FROM { file.next_data(0, size) } else { Some((0, size)) };
         let sparse = first.is_none_or(|(start, end)| start > 0 || end < size);
         if sparse {

@@ -6,7 +6,7 @@
 //! mounts in it, just before said is a regular file;
 //! FIFOs, sockets and devices are opened with `O_PATH`, which has no side effects.
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, StatxAttributes, StatxFlags};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, RawDir, SeekFrom, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -390,6 +390,13 @@ impl File {
                 Ok(bytes.len())
             }
         }
+    }
+
+    /// Has the kernel forget what it keeps of the content in memory, so that the next read is of the disk. It keeps what
+    /// has not been written to the disk yet, and what some process has mapped.
+    pub fn forget_cached(&self) {
+        // Advice: a filesystem that has no use for it has nothing to forget.
+        let _ = self.0.call(|fd| Ok(rustix::fs::fadvise(fd, 0, None, Advice::DontNeed)?));
     }
 
     /// The state through the descriptor, whatever the name holds by now.

@@ -18,6 +18,8 @@ pub mod limits;
 pub mod mounts;
 pub mod paths;
 #[cfg(target_os = "linux")]
+pub mod priority;
+#[cfg(target_os = "linux")]
 pub mod remote;
 pub mod signals;
 pub mod terminal;

@@ -25,6 +25,12 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
 }
 
+/// Processor time, user and system, that the calling thread has used.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
 /// How many times this process had to fetch from a disk so far (`ru_inblock`, in units of 512 bytes).
 #[allow(unsafe_code, reason = "getrusage has no safe wrapper")]
 pub fn blocks_read() -> u64 {

@@ -175,6 +175,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn work(jobs: &Receiver<Job>) {
+    // It serves other threads as well than the one that began it.
+    crate::priority::ordinary();
     while let Ok(job) = jobs.recv_timeout(IDLE) {
         job();
     }

@@ -1,8 +1,10 @@
 //! Changes: what was found is compared with what is open, and written in one transaction.
 
 mod elsewhere;
+mod survey;
 
 pub use elsewhere::Appeared;
+pub use survey::Page;
 
 use crate::baseline::number;
 use crate::error::StoreError;
@@ -87,6 +89,8 @@ pub struct Place {
 pub struct Commit<'a> {
     /// What a change set that is opened for it is called.
     pub cause: &'a str,
+    /// The set to put new changes into, which an earlier part of the same look opened.
+    pub set: Option<SetId>,
     /// The time of what is recorded.
     pub now: Timestamp,
     /// The rules.
@@ -328,15 +332,18 @@ impl Findings {
         commit: &Commit<'_>,
         mut outcomes: Option<&mut Vec<Outcome>>,
     ) -> Result<(), StoreError> {
-        let Commit { cause, now, rules, scope, looked_at } = *commit;
+        let Commit { cause, set, now, rules, scope, looked_at } = *commit;
         self.pair_moves(rules)?;
         // The store's own writer waits as well: there is one writer at a time in this process.
         let _writer = store.writer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut set = None;
+        let mut set = set.map(|set| number(set.0));
         {
             // First what is over: whoever has been told of a new change has been told of all that was over by then.
-            let back = no_longer_found(&transaction, scope, looked_at)?;
+            let mut back = Vec::new();
+            no_longer_found(&transaction, scope, looked_at, &mut |id, _| back.push(id))?;
+            back.sort_unstable();
+            back.dedup();
             resolve(&transaction, now, back, &mut outcomes)?;
             let mut query = transaction.prepare(&format!("SELECT {SHARED} FROM temp.found ORDER BY path"))?;
             let mut rows = query.query([])?;
@@ -422,18 +429,19 @@ fn is_same(open: &Change, found: &Found, rules: &dyn Rules) -> bool {
         && same_side(&open.after, &found.after)
 }
 
-/// Open changes in scope that this collection did not find again.
+/// Calls `over` with the open changes in scope that this collection did not find again, with some more than once.
 fn no_longer_found(
     connection: &Connection,
     scope: &[Place],
     looked_at: &dyn Fn(&RawPath) -> bool,
-) -> Result<Vec<i64>, StoreError> {
+    over: &mut dyn FnMut(i64, RawPath),
+) -> Result<(), StoreError> {
     let open =
         "SELECT id, path FROM change WHERE status = 'open' AND path NOT IN (SELECT path FROM temp.found)";
-    let mut back = Vec::new();
     let mut note = |row: &Row<'_>| -> rusqlite::Result<()> {
-        if looked_at(&RawPath::new(row.get::<_, Vec<u8>>(1)?)) {
-            back.push(row.get(0)?);
+        let path = RawPath::new(row.get::<_, Vec<u8>>(1)?);
+        if looked_at(&path) {
+            over(row.get(0)?, path);
         }
         Ok(())
     };
@@ -459,9 +467,7 @@ fn no_longer_found(
             }
         }
     }
-    back.sort_unstable();
-    back.dedup();
-    Ok(back)
+    Ok(())
 }
 
 /// The range of paths below a directory: those that begin with it and a slash, whose successor is `0`.

@@ -12,6 +12,7 @@ pub mod baseline;
 mod build;
 pub mod changes;
 pub mod error;
+pub mod full_scan;
 pub mod gaps;
 pub mod lock;
 pub mod scans;
@@ -23,8 +24,9 @@ mod tracked;
 
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};
-pub use changes::{Appeared, ChangeSet, Commit, Findings, Found, Outcome, Place, Rules};
+pub use changes::{Appeared, ChangeSet, Commit, Findings, Found, Outcome, Page, Place, Rules};
 pub use error::StoreError;
+pub use full_scan::FullScan;
 pub use gaps::Gap;
 pub use lock::Lock;
 pub use scans::{ScanKind, ScanRecord};

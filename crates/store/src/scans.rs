@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use waxseal_model::Timestamp;
 
 /// What kind of scan.
@@ -48,20 +48,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn add_scan(&self, kind: ScanKind, scan: &ScanRecord) -> Result<(), StoreError> {
-        self.writer().execute(
-            "INSERT INTO scan(kind, started, ended, outcome, checked, errors, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            rusqlite::params![
-                kind.name(),
-                scan.started.as_micros(),
-                scan.ended.as_micros(),
-                scan.outcome,
-                number(scan.checked),
-                number(scan.errors),
-                number(scan.bytes)
-            ],
-        )?;
-        Ok(())
+        insert(&self.writer(), kind, scan)
     }
 
     /// The last scan of a kind.
@@ -86,6 +73,23 @@ impl Store {
             Ok(row.optional()?)
         })
     }
+}
+
+pub(crate) fn insert(connection: &Connection, kind: ScanKind, scan: &ScanRecord) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO scan(kind, started, ended, outcome, checked, errors, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        rusqlite::params![
+            kind.name(),
+            scan.started.as_micros(),
+            scan.ended.as_micros(),
+            scan.outcome,
+            number(scan.checked),
+            number(scan.errors),
+            number(scan.bytes)
+        ],
+    )?;
+    Ok(())
 }
 
 #[cfg(test)]

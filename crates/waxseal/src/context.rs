@@ -108,7 +108,8 @@ impl Context {
 pub fn scan_options(config: &Config) -> Options {
     let wants = |algorithm| config.scan.hashes.contains(&algorithm);
     let algorithms = Algorithms { blake3: wants(Algorithm::Blake3), sha512: wants(Algorithm::Sha512) };
-    let hashing = waxseal_observe::probe::Hashing { algorithms, max_sparse: config.scan.max_sparse };
+    let max_sparse = config.scan.max_sparse;
+    let hashing = waxseal_observe::probe::Hashing { algorithms, max_sparse, from_disk: false };
     let threads = match config.scan.threads {
         Threads::Auto => None,
         Threads::Fixed(threads) => Some(usize::from(threads)),

@@ -7,7 +7,7 @@ use crate::tree::Sealed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use waxseal_model::record::Reader;
-use waxseal_model::{Attribute, Digest, RawPath, Source};
+use waxseal_model::{Attribute, Digest, RawPath};
 use waxseal_observe::Node;
 use waxseal_policy::{ChangeRule, Rules, Selection, Watch};
 
@@ -52,7 +52,7 @@ impl Checking<'_> {
     /// A monitor says where coverage is lacking when it starts, and again with each scheduled scan; not with every
     /// event.
     fn speaks_of_coverage(&self) -> bool {
-        self.request.source == Source::Scan
+        self.request.speaks_of_coverage
     }
 
     /// Configured paths that lead nowhere, and sealed roots that nobody watches any more.

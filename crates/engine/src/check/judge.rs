@@ -216,6 +216,10 @@ impl Checking<'_> {
         for gone in tracked.iter().filter(|one| whole && !here.contains(&*one.name)) {
             self.removed(directory.join(&gone.name), gone.state.clone());
         }
+        if self.survey.is_some() {
+            first_seen.iter().chain(&seen_anew).for_each(|one| self.leave(&directory.join(&one.name)));
+            return;
+        }
         let written = self.store.track(directory, &first_seen);
         if let Err(error) = written.and_then(|()| self.store.retrack(directory, &seen_anew)) {
             self.fail(error);

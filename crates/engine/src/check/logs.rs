@@ -115,7 +115,9 @@ impl Checking<'_> {
                 _ => {}
             }
         }
-        if let Err(error) = self.store.retrack(&logs.directory, &verified) {
+        if self.survey.is_some() {
+            verified.iter().for_each(|one| self.leave(&logs.directory.join(&one.name)));
+        } else if let Err(error) = self.store.retrack(&logs.directory, &verified) {
             self.fail(error);
         }
         appeared
@@ -182,6 +184,9 @@ impl Checking<'_> {
         let state = known::grown(&known.state, now);
         if state == known.state {
             return;
+        }
+        if self.survey.is_some() {
+            return self.leave(path);
         }
         let base = known.base.or_else(|| Some(known::base_of(&known.state)));
         let name = path.name().to_vec();

@@ -5,8 +5,10 @@
 use super::blindness::Blindness;
 use super::control::Waiter;
 use super::objects::{self, Objects};
+use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
 use super::touched::Touched;
+use super::word::Recorded;
 use super::{Event, Load, Monitor, Rules};
 use crate::check::{self, Request, Scan};
 use crate::error::EngineError;
@@ -39,6 +41,8 @@ pub struct Engine<'a> {
     pub only: Vec<RawPath>,
     pub queue: &'a Queue,
     pub waker: &'a Waker,
+    /// Steers the scheduled scans.
+    pub patrol: &'a Patrol,
     pub load: Load<'a>,
     pub tell: &'a mut dyn FnMut(Event),
     objects: Objects,
@@ -53,9 +57,6 @@ pub struct Engine<'a> {
     touched: Touched,
     /// Whether there are roots that could not be watched when they were found.
     pub unwatched: bool,
-    /// When the last scans of everything ended: they find what the kernel does not tell of.
-    quick_ended: Instant,
-    full_ended: Instant,
 }
 
 impl<'a> Engine<'a> {
@@ -67,6 +68,7 @@ impl<'a> Engine<'a> {
         monitor: Monitor<'a>,
         queue: &'a Queue,
         waker: &'a Waker,
+        patrol: &'a Patrol,
         load: Load<'a>,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Engine<'a>, EngineError> {
@@ -80,6 +82,7 @@ impl<'a> Engine<'a> {
             only,
             queue,
             waker,
+            patrol,
             load,
             tell,
             objects,
@@ -89,8 +92,6 @@ impl<'a> Engine<'a> {
             told_blind: None,
             touched: Touched::default(),
             unwatched: false,
-            quick_ended: Instant::now(),
-            full_ended: Instant::now(),
         })
     }
 
@@ -104,16 +105,16 @@ impl<'a> Engine<'a> {
         self.leave_word(true)?;
         let watching = self.baseline.stored.entries;
         (self.tell)(Event::Ready { coverage, watching });
+        self.patrol.set(&self.rules.coverage.config().scan);
         loop {
-            let (quick_at, full_at) = self.due();
-            let due = quick_at.min(full_at);
-            let due = self.blind.as_ref().map_or(due, |blind| blind.retry.min(due));
-            let mut work = self.queue.take(Some(due));
+            let mut work = self.queue.take(self.blind.as_ref().map(|blind| blind.retry));
             let end = work.end;
             let waiters = std::mem::take(&mut work.waiters);
             let unheard = std::mem::take(&mut work.unheard);
+            let words = std::mem::take(&mut work.words);
             let reload = work.reload.take();
             self.work_off(work)?;
+            words.into_iter().try_for_each(|word| self.hear(word))?;
             if let Some(asked) = reload {
                 self.reload(asked)?;
             }
@@ -122,14 +123,7 @@ impl<'a> Engine<'a> {
             if end {
                 return Ok(());
             }
-            self.scheduled()?;
         }
-    }
-
-    /// When the next scheduled scans are due, the quick one and the full one.
-    fn due(&self) -> (Instant, Instant) {
-        let every = &self.rules.coverage.config().scan;
-        (self.quick_ended + every.quick_every, self.full_ended + every.full_every)
     }
 
     /// Tells those who asked that everything before is recorded, or why it is not.
@@ -144,21 +138,6 @@ impl<'a> Engine<'a> {
         }
         let answer = self.blind.as_ref().map_or(Ok(()), |blind| Err(blind.refusal.clone()));
         waiters.into_iter().for_each(|waiter| waiter.answer(answer.clone()));
-        Ok(())
-    }
-
-    /// Scans that are due.
-    fn scheduled(&mut self) -> Result<(), EngineError> {
-        let now = Instant::now();
-        let (quick_at, full_at) = self.due();
-        if now >= full_at {
-            self.look(self.everything(), false, Source::Scan, "found by a scheduled full scan")?;
-            self.full_ended = Instant::now();
-            self.quick_ended = self.full_ended;
-        } else if now >= quick_at {
-            self.look(self.everything(), true, Source::Scan, "found by a scheduled quick scan")?;
-            self.quick_ended = Instant::now();
-        }
         Ok(())
     }
 
@@ -239,6 +218,19 @@ impl<'a> Engine<'a> {
         source: Source,
         cause: &str,
     ) -> Result<(), EngineError> {
+        let speaks_of_coverage = source == Source::Scan;
+        let cause = cause.to_string();
+        let recorded =
+            self.look_at(Request { targets, quick, source, cause, set: None, speaks_of_coverage })?;
+        for trouble in recorded.troubles {
+            (self.tell)(Event::Trouble(trouble));
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::look`], and says what became of it.
+    pub fn look_at(&mut self, request: Request) -> Result<Recorded, EngineError> {
+        let targets = &request.targets;
         let few = targets.iter().filter(|target| target.deep).count() == 0 && !targets.is_empty();
         if targets.is_empty() {
             // What a glob matches may have come since: scans of everything look for it.
@@ -247,8 +239,7 @@ impl<'a> Engine<'a> {
         let Rules { coverage, options } = &self.rules;
         let (store, baseline) = (self.store, self.baseline);
         let whole = targets.is_empty();
-        let started = now();
-        let request = Request { targets, quick, source, cause: cause.to_string() };
+        let (quick, started) = (request.quick, now());
         let options = Options { threads: if few { Some(1) } else { options.threads }, ..*options };
         let progress = Progress::default();
         let scan = Scan { store, baseline, coverage, progress: &progress, findings: &self.findings };
@@ -257,21 +248,23 @@ impl<'a> Engine<'a> {
             Ok(report) => report,
             Err(EngineError::Store(error)) if is_passing(&error) => {
                 self.go_blind(&error);
-                return Ok(());
+                return Ok(Recorded::default());
             }
             Err(error) => return Err(error),
         };
         if let Err(error) = &report.recorded {
             self.go_blind(error);
-            return Ok(());
+            return Ok(Recorded::default());
         }
         if whole {
             self.remember_scan(quick, started, &report, progress.bytes.into_inner())?;
         }
         self.tell_touched(&request, &report, &outcomes);
-        for trouble in report.troubles {
-            (self.tell)(Event::Trouble(trouble));
-        }
+        let set = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::New(change) => Some(change.set),
+            _ => None,
+        });
+        let recorded = Recorded { is_recorded: true, set, troubles: report.troubles };
         let relatives = relatives(&outcomes);
         for outcome in outcomes {
             (self.tell)(match outcome {
@@ -279,7 +272,7 @@ impl<'a> Engine<'a> {
                 Outcome::Resolved(change) => Event::Resolved(Box::new(change)),
             });
         }
-        if source == Source::Event && !relatives.is_empty() {
+        if request.source == Source::Event && !relatives.is_empty() {
             let names = self.objects.names(&relatives, store, baseline)?;
             let names = names.into_iter().filter(|name| !request.targets.iter().any(|t| t.path == *name));
             let names = self.of_interest(names.map(|path| Place { path, deep: false }).collect());
@@ -287,7 +280,7 @@ impl<'a> Engine<'a> {
                 self.look(names, false, Source::Scan, "other names of what changed")?;
             }
         }
-        Ok(())
+        Ok(recorded)
     }
 
     /// A scan of everything, for `status`.

@@ -1,30 +1,37 @@
 //! The monitor: hints in, recorded changes out.
 //!
 //! One thread reads the kernel's events and only puts them into a bounded queue; one engine thread takes
-//! them from there, looks, compares and records. Overflow, lost marks, mounts and the start itself are one code path:
+//! them from there, looks, compares and records. Scheduled scans run beside it and hand it what they find. Overflow, lost marks, mounts and the start itself are one code path:
 //! check what is affected against the baseline.
 
 mod blindness;
 mod control;
 mod engine;
 mod objects;
+mod pace;
+mod patrol;
 mod queue;
 mod reader;
 mod reload;
+mod scanner;
+mod slices;
 mod touched;
+mod word;
 
 use crate::coverage::Coverage;
 use crate::error::EngineError;
 use crate::seal::Trouble;
 use control::Desk;
 use engine::Engine;
+use patrol::Patrol;
 use queue::Queue;
+use scanner::Scanner;
 use std::sync::Arc;
 use waxseal_model::{Change, RawPath};
 use waxseal_observe::Options;
 use waxseal_observe::control::Listener;
 use waxseal_observe::watch::{self as watcher, WatchRoot, Watcher};
-use waxseal_store::{Baseline, Store};
+use waxseal_store::{Baseline, ScanKind, Store};
 
 /// What a monitor tells, in the order in which it became true. Changes are recorded before they are told.
 #[derive(Debug)]
@@ -169,17 +176,27 @@ impl Started<'_> {
             let message = format!("commands cannot reach this monitor, its socket cannot be made: {error}");
             tell(Event::Trouble(Trouble { path: None, message }));
         }
-        let mut engine = Engine::new(monitor, &queue, &waker, load, tell)?;
+        let patrol = Patrol::default();
+        let (store, baseline) = (monitor.store, monitor.baseline);
+        let mut engine = Engine::new(monitor, &queue, &waker, &patrol, load, tell)?;
         std::thread::scope(|scope| {
             let reading = thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue));
             let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
             let serving = listener.as_ref().ok().map(|listener| {
                 thread("control").spawn_scoped(scope, move || control::serve(listener, &desk))
             });
-            let began =
-                reading.and(serving.transpose()).map_err(|error| EngineError::Watch(error.to_string()));
-            let result = began.and_then(|_| engine.follow(coverage));
+            let scanning =
+                [("quick-scan", ScanKind::Quick), ("full-scan", ScanKind::Full)].map(|(name, kind)| {
+                    let scanner = Scanner { kind, store, baseline, queue: &queue, patrol: &patrol };
+                    thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
+                });
+            let serving = serving.transpose().map(drop);
+            let began = scanning.into_iter().fold(reading.map(drop).and(serving), |all, one| all.and(one));
+            let began = began.map_err(|error| EngineError::Watch(error.to_string()));
+            let result = began.and_then(|()| engine.follow(coverage));
+            patrol.end();
             queue.end();
+            queue.close();
             waker.wake();
             if let Ok(listener) = &listener {
                 listener.closer().close();

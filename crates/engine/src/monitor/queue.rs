@@ -3,6 +3,7 @@
 use super::control::Waiter;
 use super::objects::Object;
 use super::touched::Arrived;
+use super::word::Word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub struct Work {
     pub waiters: Vec<Waiter>,
     /// Places of which events do not tell, to be scanned before the waiters are told.
     pub unheard: Vec<RawPath>,
+    /// What scans have to say.
+    pub words: Vec<Word>,
     /// The config is to be read again: true when somebody asked for it, false when it may have changed.
     pub reload: Option<bool>,
     /// End.
@@ -55,12 +58,14 @@ pub struct Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, arrived: _, unheard: _, reload, end } = self;
+        let Work { targets, objects, rescans, notes, waiters, arrived: _, unheard: _, words, reload, end } =
+            self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
             && notes.is_empty()
             && waiters.is_empty()
+            && words.is_empty()
             && reload.is_none()
             && !end
     }
@@ -75,6 +80,8 @@ struct State {
     /// What the reader is to watch from now on.
     roots: Option<NewRoots>,
     ending: bool,
+    /// What scans say is not heard any more.
+    deaf: bool,
 }
 
 /// What is to be watched from now on, and where to say by what it is watched.
@@ -132,6 +139,23 @@ impl Queue {
     pub fn add_rest(&self, add: impl FnOnce(&mut Work)) {
         add(&mut self.lock().rest);
         self.filled.notify_one();
+    }
+
+    /// A scan says something. False when nobody will hear it any more.
+    pub fn say(&self, word: Word) -> bool {
+        let mut state = self.lock();
+        if !state.deaf {
+            state.rest.words.push(word);
+            self.filled.notify_one();
+        }
+        !state.deaf
+    }
+
+    /// Nobody will hear what scans say from now on: those that wait for an answer go on without.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.rest.words.clear();
     }
 
     /// Somebody asks to be told when everything up to now is recorded. The reader is to be woken after it.

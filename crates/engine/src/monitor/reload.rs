@@ -50,6 +50,7 @@ impl Engine<'_> {
     /// that at what is covered anew, so that it is one change set of its own for each watch.
     fn take_over(&mut self, rules: Rules) -> Result<(), EngineError> {
         let old = std::mem::replace(&mut self.rules, rules);
+        self.patrol.set(&self.rules.coverage.config().scan);
         self.tell_lost_paths();
         for (watch, roots) in self.new_roots(&old.coverage) {
             for path in &roots {

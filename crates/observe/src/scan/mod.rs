@@ -49,6 +49,10 @@ pub trait Visitor: Sync {
         entries: Vec<Entry<Self::Dir>>,
         listing: Option<FileError>,
     ) -> Option<Digest>;
+
+    /// Called by a worker after each piece of work: a directory, a batch of small files, a part of the large ones it
+    /// streams. It may take its time.
+    fn breathe(&self) {}
 }
 
 /// How to scan.

@@ -58,7 +58,11 @@ fn collect(root: &Path, threads: Option<usize>, bottom_up: bool) -> Collect {
 
 fn collect_with(root: &Path, threads: Option<usize>, bottom_up: bool, by_list: bool) -> Collect {
     let collect = Collect { by_list, ..Collect::default() };
-    let hashing = Hashing { algorithms: Algorithms { blake3: true, sha512: false }, max_sparse: 1 << 30 };
+    let hashing = Hashing {
+        algorithms: Algorithms { blake3: true, sha512: false },
+        max_sparse: 1 << 30,
+        from_disk: false,
+    };
     let options = Options { hashing, threads, bottom_up };
     let root = Root { path: raw(root) };
     let result = scan(vec![root], (), &collect, &options, &Progress::default());
@@ -207,7 +211,7 @@ fn a_scan_that_is_stopped_says_so() {
     let temp = tempfile::tempdir().unwrap();
     let progress = Progress::default();
     progress.stop.store(true, Ordering::Relaxed);
-    let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 0 };
+    let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 0, from_disk: false };
     let options = Options { hashing, threads: None, bottom_up: true };
     let root = Root { path: raw(temp.path()) };
     assert_eq!(scan(vec![root], (), &Collect::default(), &options, &progress), None);

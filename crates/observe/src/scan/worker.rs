@@ -118,13 +118,22 @@ impl<V: Visitor> Shared<'_, V> {
         let mut own = self.queue.own();
         while let Some(work) = self.queue.take() {
             self.do_one(work, &mut buffers, &mut own);
-            while !self.progress.stop.load(Ordering::Relaxed)
+            self.visitor.breathe();
+            while !self.is_stopped()
                 && let Some(work) = self.queue.full_stream().or_else(|| own.next())
             {
                 self.do_one(work, &mut buffers, &mut own);
+                self.visitor.breathe();
+            }
+            if self.is_stopped() {
+                self.queue.stop();
             }
             self.queue.finished();
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.progress.stop.load(Ordering::Relaxed)
     }
 
     fn do_one(&self, work: Work<V::Dir>, buffers: &mut Buffers, own: &mut Own<V::Dir>) {
@@ -355,6 +364,9 @@ impl<V: Visitor> Shared<'_, V> {
     /// Reads one small file into the arena at `start`, where there is room for it; what fails is dealt with.
     fn read_whole(&self, mut whole: Whole<V::Dir>, arena: &mut [u8], start: usize) -> Option<Whole<V::Dir>> {
         let wanted = start + whole.before.size as usize;
+        if self.options.hashing.from_disk {
+            whole.file.forget_cached();
+        }
         let mut end = start;
         while end < wanted {
             let space = arena.get_mut(end..wanted).unwrap_or_default();
@@ -382,6 +394,7 @@ impl<V: Visitor> Shared<'_, V> {
         });
         for (whole, digests) in wholes.drain(..).zip(digests) {
             let bytes = whole.bytes.len() as u64;
+            Progress::add(&self.progress.bytes, bytes);
             let content = Content { digests, prefix: None, bytes, complete: bytes == whole.before.size };
             self.read(whole.task, &whole.file, whole.before, content);
         }
@@ -395,7 +408,10 @@ impl<V: Visitor> Shared<'_, V> {
             Ok((file, before, content))
         });
         match content {
-            Ok((file, before, content)) => self.read(task, &file, before, content),
+            Ok((file, before, content)) => {
+                Progress::add(&self.progress.bytes, content.bytes);
+                self.read(task, &file, before, content);
+            }
             Err(problem) => self.failed(task, problem),
         }
     }
@@ -411,7 +427,7 @@ impl<V: Visitor> Shared<'_, V> {
             {
                 lanes.extend(self.open_lane(task));
             }
-            if lanes.is_empty() {
+            if lanes.is_empty() || self.is_stopped() {
                 return;
             }
             let mut failed = Vec::new();
@@ -430,6 +446,9 @@ impl<V: Visitor> Shared<'_, V> {
                 .map(|(lane, piece)| (&mut lane.stream.hasher, piece.get(..lane.len).unwrap_or_default()))
                 .collect();
             update_hashers(&mut jobs);
+            drop(jobs);
+            Progress::add(&self.progress.bytes, lanes.iter().map(|lane| lane.len as u64).sum());
+            self.visitor.breathe();
             for i in (0..lanes.len()).rev() {
                 let Some(lane) = lanes.get_mut(i) else { continue };
                 lane.stream.piece_hashed();
@@ -463,7 +482,6 @@ impl<V: Visitor> Shared<'_, V> {
     /// A file has been read: its state is known, unless it moved meanwhile or may still move unseen.
     fn read(&self, task: FileTask<V::Dir>, file: &File, before: FileState, content: Content) {
         Progress::add(&self.progress.files, 1);
-        Progress::add(&self.progress.bytes, content.bytes);
         let growing = matches!(task.look, Look::Growing { .. });
         let settled = growing || probe::is_settled(file, &before);
         let prefix = content.prefix.clone();

@@ -74,7 +74,7 @@ fn try_commit(
     all.iter().for_each(|found| findings.add(found).unwrap());
     let looked_at = |path: &RawPath| !blind.iter().any(|blind| path.as_bytes() == blind.as_bytes());
     let now = Timestamp::new(1000, 0);
-    let commit = Commit { cause: "test", now, rules: &TestRules, scope, looked_at: &looked_at };
+    let commit = Commit { cause: "test", set: None, now, rules: &TestRules, scope, looked_at: &looked_at };
     let mut outcomes = Vec::new();
     findings.commit(store, &commit, Some(&mut outcomes))?;
     Ok(outcomes)
@@ -387,4 +387,55 @@ fn two_writers_of_one_process_take_turns() {
         }
     });
     assert_eq!(open_paths(&store).len(), 80);
+}
+
+#[test]
+fn a_survey_names_what_is_not_on_record() {
+    let (_home, store) = store();
+    let recorded =
+        [modified("/t/a", 2), removed("/t/b", 2, 1), modified("/t/over", 2), added("/t/hidden", 9, 9)];
+    commit(&store, &recorded);
+    let findings = store.findings().unwrap();
+    let now = [
+        modified("/t/a", 2),
+        modified("/t/b", 2),
+        modified("/t/c", 2),
+        removed("/t/old", 5, 1),
+        added("/t/new", 5, 1),
+    ];
+    now.iter().for_each(|found| findings.add(found).unwrap());
+    findings.note(&path("/t/noted")).unwrap();
+    findings.note(&path("/t/a")).unwrap();
+    findings.pair(&TestRules).unwrap();
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = findings.unrecorded(&TestRules, after.as_ref(), 1).unwrap();
+        assert!(page.paths.len() <= 2);
+        all.extend(page.paths.iter().map(ToString::to_string));
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all, ["/t/b", "/t/c", "/t/old", "/t/new", "/t/noted"]);
+    let looked_at = |path: &RawPath| path.as_bytes() != b"/t/hidden";
+    assert_eq!(findings.not_found_again(&[], &looked_at).unwrap(), [path("/t/over")]);
+    // Nothing of it is recorded.
+    assert_eq!(open_changes(&store).len(), recorded.len());
+}
+
+#[test]
+fn a_later_part_of_a_look_goes_on_with_its_set() {
+    let (_home, store) = store();
+    commit(&store, &[modified("/t/a", 2)]);
+    let set = open_changes(&store)[0].set;
+    let mut findings = store.findings().unwrap();
+    findings.add(&modified("/t/b", 2)).unwrap();
+    let now = Timestamp::new(2000, 0);
+    let scope = [Place { path: path("/t/b"), deep: false }];
+    let commit =
+        Commit { cause: "test", set: Some(set), now, rules: &TestRules, scope: &scope, looked_at: &|_| true };
+    findings.commit(&store, &commit, None).unwrap();
+    assert!(open_changes(&store).iter().all(|change| change.set == set));
+    assert_eq!(store.open_sets().unwrap().len(), 1);
 }

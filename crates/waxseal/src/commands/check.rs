@@ -37,6 +37,8 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         quick: args.quick,
         source: Source::Scan,
         cause: format!("{} at {started}", if args.quick { "quick check" } else { "check" }),
+        set: None,
+        speaks_of_coverage: true,
     };
     let progress = Arc::new(Progress::default());
     let mut unrecorded = Vec::new();

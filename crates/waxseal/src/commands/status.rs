@@ -8,7 +8,7 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Severity, escape};
-use waxseal_store::{Baseline, Gap, Lock, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store};
 
 /// How many gaps are shown.
 const GAPS: u32 = 10;
@@ -26,6 +26,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         full: store.last_scan(ScanKind::Full)?,
         quick: store.last_scan(ScanKind::Quick)?,
         gaps: store.last_gaps(GAPS)?,
+        scan: store.full_scan()?,
         broken: seal.err().map(|error| format!("{error:#}")),
         baseline,
         store: &store,
@@ -53,6 +54,8 @@ struct Facts<'a> {
     quick: Option<ScanRecord>,
     /// How many there are, and the last of them.
     gaps: (u64, Vec<Gap>),
+    /// The monitor's full scan that goes on, or will when the monitor does.
+    scan: Option<FullScan>,
 }
 
 impl Facts<'_> {
@@ -88,6 +91,13 @@ impl Facts<'_> {
             }
         }
         object.insert("gaps".into(), self.gaps_object().into());
+        if let Some(scan) = &self.scan {
+            let mut object_of_scan = Object::new();
+            object_of_scan.insert("started".into(), scan.started.to_string().into());
+            object_of_scan.insert("checked".into(), scan.checked.into());
+            object_of_scan.insert("errors".into(), scan.errors.into());
+            object.insert("full_scan".into(), object_of_scan.into());
+        }
         let open: Object =
             Severity::ALL.iter().zip(self.open).map(|(s, n)| (s.name().into(), n.into())).collect();
         object.insert("open_changes".into(), self.open.iter().sum::<u64>().into());
@@ -149,6 +159,11 @@ impl Facts<'_> {
             let (gap, from, to) = (&last.reason, last.started, last.ended);
             let count = describe::count(count);
             writeln!(out, "gaps      {count}, the last one: {gap}{place} from {from} to {to}")?;
+        }
+        if let Some(FullScan { started, checked, .. }) = &self.scan {
+            let (checked, all) = (describe::count(*checked), describe::count(baseline.stored.entries));
+            let how = if self.monitor.is_some() { "goes on" } else { "goes on with the monitor" };
+            writeln!(out, "full scan {how}: {checked} of about {all} entries since {started}")?;
         }
         let open: u64 = self.open.iter().sum();
         let parts = Severity::ALL.iter().zip(self.open).rev().filter(|(_, n)| *n > 0);
