@@ -77,6 +77,7 @@ fn s18_a_write_below_the_filesystem_is_found_by_a_full_scan_although_the_kernel_
 /// Enough to hash that a scan with the least share of a processor takes a while, in several slices.
 fn slow_to_scan(machine: &Machine) {
     for part in 0..4 {
+        fs::create_dir(machine.at(&format!("part-{part}"))).unwrap();
         for number in 0..8 {
             write_sparse(machine.at(&format!("part-{part}/{number}")), 10 << 20);
         }
