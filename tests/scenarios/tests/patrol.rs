@@ -130,6 +130,35 @@ fn a_monitor_ends_at_once_in_the_middle_of_a_scan() {
     watching.stop();
 }
 
+/// What lies where one slice ends and the next begins is looked at as well, and so are the directories themselves.
+#[test]
+fn every_slice_is_looked_at() {
+    if !tools::has("chattr") {
+        return;
+    }
+    let mounted = match Mounted::new(Fs::Ext4) {
+        Ok(mounted) => mounted,
+        Err(why) => return skip(&why),
+    };
+    let machine = Machine::with_tree(&mounted.root().join("tree"));
+    fs::create_dir(machine.tree()).unwrap();
+    slow_to_scan(&machine);
+    machine.watch_tree("[scan]\nquick_every = \"1d\"\nfull_every = \"1s\"\ncpu_budget = \"100%\"");
+    machine.init();
+    let mut watching = machine.watch();
+    tools::run("chattr", ["-R", "+d", machine.tree().to_str().unwrap()]);
+    let in_part = |part: u32| {
+        let files = (0..8).map(move |number| Expect::metadata(format!("part-{part}/{number}")));
+        files.chain([Expect::metadata(format!("part-{part}"))])
+    };
+    let expected: Vec<Expect> = (0..4).flat_map(in_part).chain([Expect::metadata("")]).collect();
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &expected, changes));
+    // And back: what is over is found as well.
+    tools::run("chattr", ["-R", "-d", machine.tree().to_str().unwrap()]);
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &[], changes));
+    watching.stop();
+}
+
 #[test]
 fn much_that_a_scan_found_is_one_change_set() {
     if !tools::has("chattr") {
