@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_rest_ends_at_once_when_all_ends_or_another_config_comes() {
-        let patrol = Patrol::default();
+        let patrol = &Patrol::default();
         let never = Instant::now() + Duration::from_secs(1 << 30);
         patrol.set(&Scan::default());
         let first = patrol.settings().unwrap();
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(waiting.join().unwrap(), Rest::Changed);
             let second = patrol.settings().unwrap();
             assert_eq!(second.cpu_budget, 7);
-            let waiting = scope.spawn(|| patrol.rest_until(never, second.version));
+            let waiting = scope.spawn(move || patrol.rest_until(never, second.version));
             patrol.end();
             assert_eq!(waiting.join().unwrap(), Rest::Ending);
         });

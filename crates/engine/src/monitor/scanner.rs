@@ -164,17 +164,18 @@ impl Scanner<'_> {
             let Some(brief) = self.brief() else { break };
             let basis = basis(&brief.coverage, &brief.targets, self.baseline);
             let fresh = || FullScan { started: now(), basis, next: None, checked: 0, errors: 0, bytes: 0 };
-            let scan = unfinished.take().filter(|scan: &FullScan| scan.basis == basis).unwrap_or_else(fresh);
+            let mut scan =
+                unfinished.take().filter(|scan: &FullScan| scan.basis == basis).unwrap_or_else(fresh);
             let began = Since::time(scan.started, now());
             last = Some(began);
             let round = Round::new(settings, brief, scan.started, began.plus(settings.full_every));
-            match self.full_scan(round, scan) {
-                Ok(()) => {}
+            let end = self.full_scan(round, &mut scan);
+            unfinished = end.is_err().then_some(scan);
+            match end {
+                Ok(()) | Err(Halt::Changed) => {}
                 Err(Halt::Ending) => break,
-                Err(Halt::Changed) => unfinished = self.store.full_scan()?,
                 Err(Halt::Failed(error)) => {
                     self.put_up_with(error)?;
-                    unfinished = self.store.full_scan()?;
                     self.patrol.rest_until(Instant::now() + RETRY, settings.version);
                 }
             }
@@ -184,7 +185,7 @@ impl Scanner<'_> {
 
     /// A full scan, or the rest of one, slice by slice. Between two slices nothing is open, so that what is scanned can be
     /// unmounted.
-    fn full_scan(&self, mut round: Round, mut scan: FullScan) -> Result<(), Halt> {
+    fn full_scan(&self, mut round: Round, scan: &mut FullScan) -> Result<(), Halt> {
         let Settings { cpu_budget, version, full_every, .. } = round.settings;
         let pace = Mutex::new(Pace::new(cpu_budget, &Own(self.patrol, version)));
         let slices = Slices::of(self.store, self.baseline, &|| lock(&pace).keep(&Own(self.patrol, version)))?;

@@ -87,8 +87,10 @@ impl Engine<'_> {
             }
             Word::Found(Found { places, cause, set, answer }) => {
                 let targets = self.of_interest(places);
-                let mut recorded = Recorded { is_recorded: true, ..Recorded::default() };
-                if !targets.is_empty() {
+                // Nothing can be recorded while it is blind; the scan comes again with it.
+                let is_recorded = self.blind.is_none();
+                let mut recorded = Recorded { is_recorded, ..Recorded::default() };
+                if is_recorded && !targets.is_empty() {
                     recorded = self.look_at(Request {
                         targets,
                         quick: false,
