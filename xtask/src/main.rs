@@ -7,6 +7,7 @@
 
 mod arrows;
 mod bench;
+mod fuzz;
 mod project;
 mod system_packages;
 mod test;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::Options),
     /// Times the monitor: changes, storms, its start and its idling
     BenchWatch(bench::watch::Options),
+    /// Gives the parsers of untrusted bytes what nobody would write
+    Fuzz(fuzz::Options),
     /// What the machine can do at all: walks, reads or hashes a tree with two threads, and keeps nothing
     BenchLimit(bench::limit::Options),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Arrows => arrows::run(),
         Command::Bench(options) => bench::run(&options),
         Command::BenchWatch(options) => bench::watch::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::BenchLimit(options) => bench::limit::run(&options),
     };
     match result {
