@@ -11,6 +11,7 @@ mod fuzz;
 mod project;
 mod system_packages;
 mod test;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -28,6 +29,9 @@ enum Command {
     Test,
     /// Which crate uses what, how many packages there are, and where files and `unsafe` are used
     Arrows,
+    /// Does everything to files that can be done, while the monitor is stopped, overrun and killed; its record must be
+    /// what the disk says
+    Torture(torture::Options),
     /// Times the program beside its peers and beside what the machine can do at all
     Bench(bench::Options),
     /// Times the monitor: changes, storms, its start and its idling
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test => test::run(),
         Command::Arrows => arrows::run(),
+        Command::Torture(options) => torture::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchWatch(options) => bench::watch::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -20,7 +20,7 @@ use judge::mount_moved;
 use logs::{Moving, owned};
 use open::OpenPaths;
 use std::cmp::Ordering as Order;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 pub use stretch::{Stretch, walk_order};
@@ -191,6 +191,7 @@ pub fn check(
 ) -> Result<Report, EngineError> {
     let Scan { store, baseline, coverage, findings, .. } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
+    let request = &with_sources(store, coverage, request)?;
     let checking = Checking::new(scan, request, &tree, None)?;
     let mut report = checking.walk(options)?;
     let clear = || findings.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -228,6 +229,28 @@ pub fn check(
         findings.clear()?;
     }
     Ok(report)
+}
+
+/// The request, and where what it asks for has moved from: one change stands for both names, and would otherwise be
+/// replaced by what is found at one of them.
+fn with_sources(store: &Store, coverage: &Coverage, request: &Request) -> Result<Request, StoreError> {
+    let mut request = request.clone();
+    let mut sources = store.sources_of_moves(&request.targets)?;
+    if !sources.is_empty() {
+        let asked: BTreeMap<RawPath, bool> =
+            request.targets.iter().map(|target| (target.path.clone(), target.deep)).collect();
+        let is_asked = |path: &RawPath| {
+            let mut above = path.parent();
+            while let Some(directory) = above.take_if(|directory| asked.get(directory) != Some(&true)) {
+                above = directory.parent();
+            }
+            above.is_some() || asked.contains_key(path)
+        };
+        let covered = |path: &RawPath, is_dir| coverage.selection(path, is_dir).0 != Selection::Skipped;
+        sources.retain(|path| !is_asked(path) && (covered(path, true) || covered(path, false)));
+        request.targets.extend(sources.into_iter().map(|path| Place { path, deep: false }));
+    }
+    Ok(request)
 }
 
 /// Where to begin: the given paths, or every root that is configured or was sealed.

@@ -9,7 +9,7 @@ pub use survey::Page;
 use crate::baseline::number;
 use crate::error::StoreError;
 use crate::{Store, connect};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
@@ -419,7 +419,11 @@ fn record_one(
 fn is_same(open: &Change, found: &Found, rules: &dyn Rules) -> bool {
     let same_side = |a: &Option<Seen>, b: &Option<Seen>| match (a, b) {
         (None, None) => true,
-        (Some(a), Some(b)) => rules.differences(&found.watch, a, b).is_empty(),
+        // A content that was not known and now is, is news: what is compared next is compared with it.
+        (Some(a), Some(b)) => {
+            rules.differences(&found.watch, a, b).is_empty()
+                && a.state.digests.sha256.is_some() == b.state.digests.sha256.is_some()
+        }
         _ => false,
     };
     open.kind == found.kind
@@ -507,6 +511,38 @@ pub struct ChangeSet {
 }
 
 impl Store {
+    /// Where the paths of these places were moved from, by the open changes: such a change stands for two names, so
+    /// whoever looks at the new one has to look at the old one as well.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn sources_of_moves(&self, places: &[Place]) -> Result<BTreeSet<RawPath>, StoreError> {
+        const MOVED: &str = "SELECT from_path FROM change WHERE status = 'open' AND kind = 'moved'";
+        self.read(|connection| {
+            let mut sources = BTreeSet::new();
+            let mut note = |row: &Row<'_>| -> rusqlite::Result<()> {
+                sources.extend(row.get::<_, Option<Vec<u8>>>(0)?.map(RawPath::new));
+                Ok(())
+            };
+            let mut itself = connection.prepare_cached(&format!("{MOVED} AND path = ?1"))?;
+            let mut within = connection.prepare_cached(&format!("{MOVED} AND path >= ?1 AND path < ?2"))?;
+            for place in places {
+                let path = place.path.as_bytes();
+                let mut rows = itself.query([path])?;
+                while let Some(row) = rows.next()? {
+                    note(row)?;
+                }
+                // Also below a single directory: it may turn out to be another than the one that was sealed, and then
+                // everything below it is looked at.
+                let mut rows = within.query(<[Vec<u8>; 2]>::from(below(&place.path)))?;
+                while let Some(row) = rows.next()? {
+                    note(row)?;
+                }
+            }
+            Ok(sources)
+        })
+    }
+
     /// Calls `each` with every open change, worst first, then by path.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod schema;
 mod skip;
 mod story;
 pub mod tools;
+pub mod torture;
 mod watching;
 
 pub use expect::{Expect, mismatch};

@@ -166,7 +166,11 @@ impl Machine {
     }
 
     /// The program with this machine's options, to be run as `user` says.
-    fn command(&self, state: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Command {
+    pub(crate) fn command(
+        &self,
+        state: &Path,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Command {
         let mut command = self.bare_command();
         command.arg("--config").arg(self.config_file()).arg("--state-dir").arg(state);
         command.args(arguments.into_iter().map(Into::into));
@@ -226,7 +230,8 @@ impl Machine {
         Running::start(self.under(by, &self.command(&self.state_dir(), arguments))).finish(HANGS_AFTER)
     }
 
-    fn under(&self, by: &[&str], inner: &Command) -> Command {
+    /// A command by way of another program, which is named with its arguments.
+    pub(crate) fn under(&self, by: &[&str], inner: &Command) -> Command {
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(inner.get_program()).args(inner.get_args());
         command.current_dir(self.home.path()).stdin(Stdio::null());

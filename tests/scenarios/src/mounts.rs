@@ -28,6 +28,22 @@ impl Fs {
     pub const ON_DISK: &'static [Self] = &[Self::Ext4, Self::Xfs, Self::Btrfs];
 }
 
+/// In mebibytes, and how many files there may be on ext4, which has to know ("0": as it sees fit).
+struct Sizes {
+    ext4: u64,
+    xfs: u64,
+    btrfs: u64,
+    memory: u64,
+    inodes: &'static str,
+}
+
+impl Sizes {
+    /// As an option of mount.
+    fn memory(&self) -> String {
+        format!("size={}m", self.memory)
+    }
+}
+
 /// A mounted filesystem; it is unmounted and removed when this is dropped, also by a failing test.
 pub struct Mounted {
     /// What has been mounted, in that order.
@@ -39,6 +55,17 @@ pub struct Mounted {
 impl Mounted {
     /// Makes and mounts an empty filesystem, or says why that cannot be done here.
     pub fn new(fs: Fs) -> Result<Self, String> {
+        // The smallest sizes that the tools accept, and some room.
+        let sizes = Sizes { ext4: 64, xfs: 320, btrfs: 144, memory: 256, inodes: "0" };
+        Self::of_sizes(fs, &sizes)
+    }
+
+    /// The same with room for some hundred thousand files.
+    pub fn roomy(fs: Fs) -> Result<Self, String> {
+        Self::of_sizes(fs, &Sizes { ext4: 3072, xfs: 3072, btrfs: 4096, memory: 3072, inodes: "500000" })
+    }
+
+    fn of_sizes(fs: Fs, sizes: &Sizes) -> Result<Self, String> {
         if !is_root() {
             return Err(format!("{fs:?}: only root can mount"));
         }
@@ -46,13 +73,12 @@ impl Mounted {
         let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
         let root = mounted.root.clone();
         create_dir(&root)?;
-        // The smallest sizes that the tools accept, and some room.
         match fs {
-            Fs::Ext4 => mounted.on_image(64, &["mkfs.ext4", "-q", "-F"])?,
-            Fs::Xfs => mounted.on_image(320, &["mkfs.xfs", "-q"])?,
-            Fs::Btrfs => mounted.on_image(144, &["mkfs.btrfs", "-q"])?,
-            Fs::Tmpfs => mounted.mount(&["-t", "tmpfs", "-o", "size=256m", "tmpfs"], &root)?,
-            Fs::Overlay => mounted.overlay()?,
+            Fs::Ext4 => mounted.on_image(sizes.ext4, &["mkfs.ext4", "-q", "-F", "-N", sizes.inodes])?,
+            Fs::Xfs => mounted.on_image(sizes.xfs, &["mkfs.xfs", "-q"])?,
+            Fs::Btrfs => mounted.on_image(sizes.btrfs, &["mkfs.btrfs", "-q"])?,
+            Fs::Tmpfs => mounted.mount(&["-t", "tmpfs", "-o", &sizes.memory(), "tmpfs"], &root)?,
+            Fs::Overlay => mounted.overlay(&sizes.memory())?,
         }
         Ok(mounted)
     }
@@ -103,10 +129,10 @@ impl Mounted {
     }
 
     /// An overlay whose layers lie on a filesystem of their own: they cannot lie on another overlay.
-    fn overlay(&mut self) -> Result<(), String> {
+    fn overlay(&mut self, size: &str) -> Result<(), String> {
         let layers = self.root.with_file_name("layers");
         create_dir(&layers)?;
-        self.mount(&["-t", "tmpfs", "-o", "size=256m", "tmpfs"], &layers)?;
+        self.mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &layers)?;
         for layer in ["lower", "upper", "work"] {
             create_dir(&layers.join(layer))?;
         }

@@ -46,6 +46,15 @@ pub fn sha256(file: &Path) -> String {
     line.trim_start_matches('\\').split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// Builds a small C program: for calls that need memory shared with the kernel, which the tests, having no `unsafe`
+/// code, cannot make themselves.
+pub fn compile(source: &str, program: &Path) -> Result<(), String> {
+    let file = program.with_extension("c");
+    std::fs::write(&file, source).map_err(|error| error.to_string())?;
+    let arguments = ["-O1", "-Wall", "-Werror", "-o"].map(OsStr::new);
+    try_run("cc", arguments.into_iter().chain([program.as_os_str(), file.as_os_str()])).map(drop)
+}
+
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -155,6 +155,37 @@ fn what_is_moved_in_is_added_and_what_is_moved_out_is_removed() {
     .on_all();
 }
 
+/// One change stands for two names: when something is found at the new one, the old one is not forgotten.
+#[test]
+fn a_file_that_was_moved_and_then_changed_is_missing_where_it_was() {
+    let machine = Machine::new();
+    write(machine.at("file"), "it moves");
+    write(machine.at("dir/inner"), "it moves as well");
+    machine.watch_tree("");
+    machine.init();
+    let mut watching = machine.watch();
+    fs::rename(machine.at("file"), machine.at("moved")).unwrap();
+    fs::rename(machine.at("dir"), machine.at("moved-dir")).unwrap();
+    let moved = ["moved", "moved-dir", "moved-dir/inner"].map(Expect::moved);
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &moved, changes));
+    append(machine.at("moved"), b"y");
+    append(machine.at("moved-dir/inner"), b"y");
+    let changed = [
+        Expect::added("moved"),
+        Expect::removed("file"),
+        Expect::moved("moved-dir"),
+        Expect::added("moved-dir/inner"),
+        Expect::removed("dir/inner"),
+    ];
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &changed, changes));
+    // And when the new name is gone, nothing but the loss of the old one is left.
+    fs::remove_file(machine.at("moved")).unwrap();
+    fs::remove_dir_all(machine.at("moved-dir")).unwrap();
+    let gone = ["file", "dir", "dir/inner"].map(Expect::removed);
+    watching.wait_for_changes(|changes| mismatch(machine.tree(), &gone, changes));
+    watching.stop();
+}
+
 /// What happens below a directory that has just come in is seen as well.
 #[test]
 fn a_directory_that_was_moved_in_is_watched() {

@@ -48,6 +48,54 @@ impl Visitor for Collect {
     }
 }
 
+#[test]
+fn below_a_file_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let seen = collect(&dir.path().join("file/below/it"), Some(1), false);
+    assert_eq!(*seen.problems.lock().unwrap(), []);
+    assert_eq!(seen.seen.lock().unwrap().len(), 0);
+}
+
+/// Puts a file in the place of a directory as soon as the directory has been seen.
+struct Swap<'a>(&'a Path, Collect);
+
+impl Visitor for Swap<'_> {
+    type Dir = ();
+
+    fn plan(&self, node: &Node<()>, entries: &mut Vec<Entry<()>>) {
+        self.1.plan(node, entries);
+        if self.0.is_dir() {
+            std::fs::remove_dir(self.0).unwrap();
+            std::fs::write(self.0, "a file by now").unwrap();
+        }
+    }
+
+    fn done(&self, node: &Node<()>, entries: Vec<Entry<()>>, listing: Option<FileError>) -> Option<Digest> {
+        self.1.done(node, entries, listing)
+    }
+}
+
+#[test]
+fn a_file_that_took_the_place_of_a_directory_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("swapped");
+    for root in [path.as_path(), dir.path()] {
+        let _ = std::fs::remove_file(&path);
+        std::fs::create_dir(&path).unwrap();
+        let swap = Swap(&path, Collect::default());
+        let hashing =
+            Hashing { algorithms: Algorithms { blake3: false, sha512: false }, max_sparse: 1 << 30 };
+        let options = Options { hashing, threads: Some(1), bottom_up: false };
+        scan(vec![Root { path: raw(root) }], (), &swap, &options, &Progress::default());
+        let seen = swap.1.seen.into_inner().unwrap();
+        let state = &seen[&raw(&path)];
+        assert_eq!(state.file_type, FileType::File);
+        assert!(state.digests.sha256.is_some(), "seen, and not read");
+        assert_eq!(*swap.1.problems.lock().unwrap(), []);
+    }
+}
+
 fn raw(path: &Path) -> RawPath {
     RawPath::new(path.as_os_str().as_bytes())
 }

@@ -90,7 +90,8 @@ impl<V: Visitor> Shared<'_, V> {
             let mut entry = Entry::new(path.as_bytes());
             match Dir::parent_of(&path).and_then(|(dir, name)| dir.stat(&name)) {
                 Ok(state) => entry.stated(state),
-                Err(FileError::NotFound) => {}
+                // Below what is no directory (any more) is nothing.
+                Err(FileError::NotFound | FileError::WrongType) => {}
                 Err(error) => entry.problem = Some(error.into()),
             }
             entries.push(entry);
@@ -261,6 +262,16 @@ impl<V: Visitor> Shared<'_, V> {
         let full = entry.look != Look::Stat;
         let keep = entry.descend.is_some() && (full || self.queue.descriptors.may_keep());
         let opened = keep.then(|| dir.open_dir(name).map(|dir| self.queue.descriptors.opened(dir)));
+        if matches!(opened, Some(Err(FileError::WrongType))) {
+            // No directory any more: it is looked at as what it is now.
+            entry.descend = None;
+            self.look_at_node(entry, dir, name);
+            if entry.state.as_ref().is_some_and(|state| state.file_type == FileType::Dir) {
+                // A directory again, and nobody has planned what to do below it.
+                entry.problem = Some(FileError::WrongType.into());
+            }
+            return None;
+        }
         if full {
             let observed = match &opened {
                 Some(Ok(open)) => {

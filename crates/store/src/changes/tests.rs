@@ -207,6 +207,31 @@ fn the_same_object_under_a_new_name_has_moved() {
 }
 
 #[test]
+fn a_move_leads_to_its_source() {
+    let (_home, store) = store();
+    commit(&store, &[removed("/t/old", 5, 1), added("/t/new", 5, 1), added("/t/other", 6, 1)]);
+    let place = |path: &str, deep: bool| Place { path: RawPath::new(path.as_bytes()), deep };
+    let sources = |places: &[Place]| store.sources_of_moves(places).unwrap().into_iter().collect::<Vec<_>>();
+    let old = [RawPath::new(&b"/t/old"[..])];
+    assert_eq!(sources(&[place("/t/new", false)]), old);
+    assert_eq!(sources(&[place("/t", false), place("/t/new", true)]), old);
+    assert_eq!(sources(&[place("/t/other", true), place("/t/ne", true)]), []);
+}
+
+#[test]
+fn a_content_that_becomes_known_is_recorded() {
+    let (_home, store) = store();
+    let known = added("/t/new", 5, 1);
+    let mut unknown = known.clone();
+    if let Some(after) = &mut unknown.after {
+        after.state.digests.sha256 = None;
+    }
+    commit(&store, &[unknown]);
+    commit(&store, &[known]);
+    assert!(open_changes(&store)[0].after.as_ref().unwrap().state.digests.sha256.is_some());
+}
+
+#[test]
 fn what_is_not_the_same_object_has_not_moved() {
     let elsewhere = |mut found: Found, change: fn(&mut FileState)| {
         change(&mut found.after.as_mut().unwrap().state);
