@@ -597,8 +597,10 @@ impl Visitor for Checking<'_> {
         if node.is_roots() {
             entries.retain(|entry| self.reaches(|| RawPath::new(&*entry.name)));
         }
-        let counted = if passed { 0 } else { entries.len() as u64 };
-        self.checked.fetch_add(counted, Ordering::Relaxed);
+        // What is only come through is counted where it is looked at.
+        let here = |entry: &&Entry<CheckDir>| !node.is_roots() || self.holds(|| RawPath::new(&*entry.name));
+        let counted = if passed { 0 } else { entries.iter().filter(here).count() };
+        self.checked.fetch_add(counted as u64, Ordering::Relaxed);
         let sealed = self.known_of(node, entries);
         let mut sealed = sealed.peekable();
         let around = self.is_around(node);
