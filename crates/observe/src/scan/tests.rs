@@ -84,8 +84,7 @@ fn a_file_that_took_the_place_of_a_directory_is_read() {
         let _ = std::fs::remove_file(&path);
         std::fs::create_dir(&path).unwrap();
         let swap = Swap(&path, Collect::default());
-        let hashing =
-            Hashing { algorithms: Algorithms { blake3: false, sha512: false }, max_sparse: 1 << 30 };
+        let hashing = Hashing { algorithms: Algorithms::default(), max_sparse: 1 << 30, from_disk: false };
         let options = Options { hashing, threads: Some(1), bottom_up: false };
         scan(vec![Root { path: raw(root) }], (), &swap, &options, &Progress::default());
         let seen = swap.1.seen.into_inner().unwrap();
