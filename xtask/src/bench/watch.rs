@@ -7,10 +7,11 @@
 use super::{build, report, workload};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// What to measure, and how often.
@@ -221,10 +222,10 @@ impl Bench {
     }
 }
 
-/// A running monitor, and what it prints.
+/// A running monitor, and what it prints. That is read all the time: a full pipe would keep it from its work.
 struct Monitor {
     child: Child,
-    output: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     seen: Vec<String>,
 }
 
@@ -232,17 +233,18 @@ impl Monitor {
     fn start(command: &impl Fn(&[&str]) -> Command) -> Result<Monitor> {
         let mut child = command(&["watch"]).stdout(Stdio::piped()).spawn()?;
         let output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut monitor = Monitor { child, output, seen: Vec::new() };
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            output.lines().map_while(|line| line.ok()).try_for_each(|line| sender.send(line)).is_ok()
+        });
+        let mut monitor = Monitor { child, lines, seen: Vec::new() };
         monitor.wait_for("ready")?;
         Ok(monitor)
     }
 
     fn wait_for(&mut self, kind: &str) -> Result<()> {
         loop {
-            let mut line = String::new();
-            if self.output.read_line(&mut line)? == 0 {
-                bail!("the monitor ended before it said `{kind}`");
-            }
+            let Ok(line) = self.lines.recv() else { bail!("the monitor ended before it said `{kind}`") };
             let found = is_type(&line, kind);
             self.seen.push(line);
             if found {
@@ -254,12 +256,9 @@ impl Monitor {
     /// Ends it; what it has printed meanwhile is read.
     fn end(mut self) -> Result<Vec<String>> {
         let pid = rustix::process::Pid::from_child(&self.child);
-        // Its pipe is read until it has ended: a full one would keep it.
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        for line in self.output.by_ref().lines() {
-            self.seen.push(line?);
-        }
         self.child.wait()?;
+        self.seen.extend(self.lines.iter());
         Ok(self.seen)
     }
 }
