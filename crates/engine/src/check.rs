@@ -5,6 +5,7 @@ mod elsewhere;
 mod judge;
 mod logs;
 mod open;
+mod scope;
 mod stretch;
 mod survey;
 
@@ -19,15 +20,16 @@ use crate::tree::{Sealed, Tree};
 use judge::mount_moved;
 use logs::{Moving, owned};
 use open::OpenPaths;
+use scope::{around_of, roots_of, with_sources};
 use std::cmp::Ordering as Order;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 pub use stretch::{Stretch, walk_order};
 pub(crate) use survey::{Manner, Survey, survey};
 use waxseal_model::record::{self, Reader};
 use waxseal_model::{Digest, FileState, FileType, RawPath, SetId, Source, Timestamp};
-use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Progress, Visitor, now, place};
+use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Progress, Visitor, now};
 use waxseal_policy::{ChangeRule, Selection, Watch};
 use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError, Tracked};
 
@@ -229,89 +231,6 @@ pub fn check(
         findings.clear()?;
     }
     Ok(report)
-}
-
-/// The request, and where what it asks for has moved from: one change stands for both names, and would otherwise be
-/// replaced by what is found at one of them.
-fn with_sources(store: &Store, coverage: &Coverage, request: &Request) -> Result<Request, StoreError> {
-    let mut request = request.clone();
-    let mut sources = store.sources_of_moves(&request.targets)?;
-    if !sources.is_empty() {
-        let asked: BTreeMap<RawPath, bool> =
-            request.targets.iter().map(|target| (target.path.clone(), target.deep)).collect();
-        let is_asked = |path: &RawPath| {
-            let mut above = path.parent();
-            while let Some(directory) = above.take_if(|directory| asked.get(directory) != Some(&true)) {
-                above = directory.parent();
-            }
-            above.is_some() || asked.contains_key(path)
-        };
-        let covered = |path: &RawPath, is_dir| coverage.selection(path, is_dir).0 != Selection::Skipped;
-        sources.retain(|path| !is_asked(path) && (covered(path, true) || covered(path, false)));
-        request.targets.extend(sources.into_iter().map(|path| Place { path, deep: false }));
-    }
-    Ok(request)
-}
-
-/// Where to begin: the given paths, or every root that is configured or was sealed.
-fn roots_of(
-    coverage: &Coverage,
-    tree: &Tree<'_>,
-    request: &Request,
-    around: &BTreeSet<RawPath>,
-) -> Result<Vec<RawPath>, EngineError> {
-    if request.targets.is_empty() {
-        let configured = coverage.roots().iter().map(|root| root.path.clone());
-        // A sealed root that a glob no longer matches has vanished: looking for it finds that out.
-        let sealed =
-            tree.roots().keys().filter(|path| coverage.selection(path, true).0 != Selection::Skipped);
-        let sealed = sealed.filter(|path| coverage.root_at(path).is_none() && is_glob_match(coverage, path));
-        return Ok(configured.chain(sealed.cloned()).collect());
-    }
-    for path in request.targets.iter().map(|target| &target.path) {
-        // Whether it is a directory is not known yet: covered as either is covered.
-        let covered = [true, false].iter().any(|dir| coverage.selection(path, *dir).0 != Selection::Skipped);
-        if !covered {
-            let why =
-                if coverage.is_own(path) { "is Waxseal's own state" } else { "is not covered by any watch" };
-            let hint = "see `waxseal config show` for what is";
-            return Err(EngineError::NotCovered(format!("{path} {why}: {hint}")));
-        }
-    }
-    let deep: Vec<&Place> = request.targets.iter().filter(|target| target.deep).collect();
-    let below = |path: &RawPath| deep.iter().any(|outer| path.below(&outer.path).is_some());
-    let inner = coverage.roots().iter().map(|root| root.path.clone()).filter(below);
-    let alone = request.targets.iter().filter(|target| !is_within(&target.path, around));
-    Ok(alone.map(|target| target.path.clone()).chain(inner).chain(around.iter().cloned()).collect())
-}
-
-/// Whether a path is an entry of one of these directories, and no directory itself.
-fn is_within(path: &RawPath, around: &BTreeSet<RawPath>) -> bool {
-    path.parent().is_some_and(|parent| around.contains(&parent)) && !is_directory(path)
-}
-
-fn is_directory(path: &RawPath) -> bool {
-    !matches!(place::stat(path), Ok(state) if state.as_ref().is_none_or(|s| s.file_type != FileType::Dir))
-}
-
-/// The directories of logs whose entries are targets.
-fn around_of(coverage: &Coverage, targets: &[Place]) -> BTreeSet<RawPath> {
-    let of = |target: &Place| {
-        let (owner, parent) = (coverage.owner(&target.path)?, target.path.parent()?);
-        let inside = parent.below(&owner.root.path).is_some();
-        (owner.watch.change == ChangeRule::AppendOnly && inside && !is_directory(&target.path))
-            .then_some(parent)
-    };
-    targets.iter().filter_map(of).collect()
-}
-
-fn is_glob_match(coverage: &Coverage, path: &RawPath) -> bool {
-    coverage
-        .config()
-        .watches
-        .iter()
-        .flat_map(|watch| &watch.paths)
-        .any(|watched| coverage::means(watched, path))
 }
 
 impl<'a> Checking<'a> {

@@ -162,6 +162,11 @@ impl Coverage {
         (select(owner.watch, relative, is_dir), Some(owner))
     }
 
+    /// Whether a path is covered as a directory or as anything else: for whoever does not know what is there.
+    pub fn may_cover(&self, path: &RawPath) -> bool {
+        [true, false].into_iter().any(|is_dir| self.selection(path, is_dir).0 != Selection::Skipped)
+    }
+
     /// Whether a root, or a directory of this program, lies below a directory.
     pub fn has_below(&self, directory: &RawPath) -> bool {
         let inside = |path: &RawPath| path.below(directory).is_some_and(|below| !below.is_empty());

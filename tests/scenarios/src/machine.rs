@@ -1,7 +1,9 @@
 //! A machine of its own for each test: config, state, a tree to watch, and the program.
 
+use crate::mounts::Mounted;
 use crate::report::{Change, Report};
 use crate::schema::Schemas;
+use crate::skip::skip;
 use crate::watching::Watching;
 use crate::{binary, files, tools};
 use rustix::process::{Pid, Signal, kill_process};
@@ -102,6 +104,17 @@ impl Machine {
     pub fn with_tree(tree: &Path) -> Self {
         let home = TempDir::with_prefix("waxseal-").expect("a temporary directory");
         Self { home, tree: tree.to_owned(), user: None }
+    }
+
+    /// A machine, and a filesystem of so little room ("8m") for its state; where none can be mounted, says so.
+    pub fn with_little_room(size: &str) -> Option<(Self, Mounted)> {
+        match Mounted::tmpfs_of(size) {
+            Ok(mounted) => Some((Self::new(), mounted)),
+            Err(why) => {
+                skip(&why);
+                None
+            }
+        }
     }
 
     /// The same machine, whose commands run as an ordinary user that owns everything made so far.

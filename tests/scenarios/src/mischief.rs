@@ -20,17 +20,17 @@ pub fn meanwhile<T>(mischief: impl Fn(u64) + Send + 'static, work: impl FnOnce()
         }
     });
     first.recv().expect("the mischief began");
-    let stop = StopWhenDropped(stop);
+    let ends = Ends(&stop);
     let result = work();
-    drop(stop);
+    drop(ends);
     thread.join().expect("the mischief went well");
     result
 }
 
-/// Ends the mischief also when the work fails its test.
-struct StopWhenDropped(Arc<AtomicBool>);
+/// Ends whoever looks at it when it is dropped: also when the work fails its test.
+pub struct Ends<'a>(pub &'a AtomicBool);
 
-impl Drop for StopWhenDropped {
+impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -83,7 +83,7 @@ impl Mounted {
         Ok(mounted)
     }
 
-    /// A small filesystem in memory, to be filled up. `size` is as in mount's manual, "2m".
+    /// A small filesystem in memory, for its owner alone, to be filled up. `size` is as in mount's manual, "2m".
     pub fn tmpfs_of(size: &str) -> Result<Self, String> {
         if !is_root() {
             return Err("only root can mount".into());
@@ -92,7 +92,7 @@ impl Mounted {
         let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
         let root = mounted.root.clone();
         create_dir(&root)?;
-        mounted.mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &root)?;
+        mounted.mount(&["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"], &root)?;
         Ok(mounted)
     }
 

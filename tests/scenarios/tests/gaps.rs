@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Expect, Machine, Mounted, is_root, mismatch, skip, tools};
+use waxseal_scenarios::{Expect, Machine, is_root, mismatch, skip, tools, until};
 
 /// The gaps that `status` shows, the latest first, and how many there are.
 fn gaps(machine: &Machine, state: &Path) -> (u64, Vec<Value>) {
@@ -92,12 +92,7 @@ fn symlink_of(number: usize, machine: &Machine) {
 
 #[test]
 fn a_disk_without_room_is_one() {
-    let mounted = match Mounted::tmpfs_of("8m") {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    fs::set_permissions(mounted.root(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let machine = Machine::new();
+    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
     write(machine.at("file"), "x");
     machine.watch_tree("");
     let state = mounted.root().join("state");
@@ -107,7 +102,7 @@ fn a_disk_without_room_is_one() {
     append(machine.at("file"), b"y");
     watching.next_matching(|line| line["type"] == "blind");
     // It is said once, however often is tried.
-    while machine.waxseal_in(&state, ["sync"]).code != Some(2) {}
+    until("nothing can be recorded", || machine.waxseal_in(&state, ["sync"]).code == Some(2));
     filler.remove();
     watching.next_matching(|line| line["type"] == "sighted");
     machine.waxseal_in(&state, ["sync"]).expect_code(0);

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Fs, Machine, Mounted, for_each_filesystem, is_root, meanwhile, skip, tools};
+use waxseal_scenarios::{Fs, Machine, for_each_filesystem, is_root, meanwhile, tools};
 
 #[test]
 fn s52_what_cannot_be_read_is_counted() {
@@ -203,25 +203,9 @@ fn s60_times_in_the_past_and_in_the_future_are_times() {
     });
 }
 
-/// A machine whose state lies on a filesystem that is too small for it.
-fn machine_with_little_room(size: &str) -> Option<(Machine, Mounted)> {
-    let machine = Machine::new();
-    match Mounted::tmpfs_of(size) {
-        Ok(mounted) => {
-            // Opened for its owner alone, as the program would make it.
-            fs::set_permissions(mounted.root(), fs::Permissions::from_mode(0o700)).unwrap();
-            Some((machine, mounted))
-        }
-        Err(why) => {
-            skip(&why);
-            None
-        }
-    }
-}
-
 #[test]
 fn s61_no_room_for_the_baseline() {
-    let Some((machine, mounted)) = machine_with_little_room("400k") else { return };
+    let Some((machine, mounted)) = Machine::with_little_room("400k") else { return };
     for number in 0..5000 {
         let directory = machine.at(&(number / 100).to_string());
         fs::create_dir_all(&directory).unwrap();
@@ -241,7 +225,7 @@ fn s61_no_room_for_the_baseline() {
 
 #[test]
 fn s61_no_room_later_leaves_the_baseline_as_it_was() {
-    let Some((machine, mounted)) = machine_with_little_room("8m") else { return };
+    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
     for number in 0..2000 {
         write(machine.at(&number.to_string()), "x");
     }

@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Machine, Mounted, Schemas, is_root, skip, tools, watch};
+use waxseal_scenarios::{Machine, Schemas, is_root, tools, watch};
 
 /// The types that anybody can make the program print.
 const ORDINARY: &[&str] = &[
@@ -217,12 +217,7 @@ fn every_type_of_line_is_printed_as_documented() {
 
 #[test]
 fn what_a_mount_and_a_full_disk_print_is_as_documented() {
-    let mounted = match Mounted::tmpfs_of("8m") {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    fs::set_permissions(mounted.root(), fs::Permissions::from_mode(0o700)).unwrap();
-    let machine = Machine::new();
+    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
     write(machine.at("file"), "x");
     fs::create_dir(machine.at("point")).unwrap();
     machine.watch_tree("");

@@ -6,14 +6,14 @@
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{
-    Change, Expect, Fs, Machine, Watching, for_each_filesystem, is_root, mismatch, tools, until, watch,
+    Change, Ends, Expect, Fs, Machine, Shell, Watching, for_each_filesystem, is_root, mismatch, tools, until,
+    watch,
 };
 
 /// Puts a config in the place of the one that is there, as editors do.
@@ -145,15 +145,6 @@ fn a_watch_that_is_taken_away_is_said_to_be_missing() {
     machine.check().expect_incomplete();
 }
 
-/// Ends whoever looks at it, also when the test fails.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Files are made all the time, while the config changes back and forth: none may be missing at the end.
 fn without_a_gap(tree: &Path, way: fn(&Machine) -> Watching) {
     let machine = Machine::with_tree(tree);
@@ -273,15 +264,8 @@ fn a_link_that_is_turned_to_another_config_is_noticed() {
 
 #[test]
 fn how_often_is_scanned_is_taken_over() {
-    let mut shell = Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut answers = BufReader::new(shell.stdout.take().unwrap());
-    let mut orders = shell.stdin.take().unwrap();
-    let mut order = |text: &str| {
-        writeln!(orders, "{text}; echo done").unwrap();
-        answers.read_line(&mut String::new()).unwrap();
-    };
-    order(":");
-    let machine = Machine::with_tree(Path::new(&format!("/proc/{}/fd", shell.id())));
+    let mut shell = Shell::start();
+    let machine = Machine::with_tree(&shell.descriptors());
     machine.watch_tree("attributes = [\"type\"]\n[scan]\nquick_every = \"1d\"");
     machine.init();
     let mut watching = machine.watch();
@@ -289,11 +273,9 @@ fn how_often_is_scanned_is_taken_over() {
     replace(&machine, &slow.replace("1d", "1s"));
     wait_for(&mut watching, "applied");
     machine.sync();
-    order("exec 9</dev/null");
+    shell.order("exec 9</dev/null");
     watching.wait_for_changes(|changes| mismatch(machine.tree(), &[Expect::added("9")], changes));
     watching.stop();
-    shell.kill().unwrap();
-    shell.wait().unwrap();
 }
 
 /// What a glob matches by now is watched from the next reading on.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::tools;
-use waxseal_scenarios::{Expect, Machine, Mounted, mismatch, skip};
+use waxseal_scenarios::{Expect, Machine, mismatch};
 
 /// A sealed machine with one file.
 fn sealed() -> Machine {
@@ -253,12 +253,7 @@ fn a_restarted_monitor_goes_on_with_the_same_ids() {
 /// The monitor says that it cannot record, goes on, and finds everything when there is room again.
 #[test]
 fn s61_no_room_under_a_running_monitor() {
-    let mounted = match Mounted::tmpfs_of("4m") {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    fs::set_permissions(mounted.root(), fs::Permissions::from_mode(0o700)).unwrap();
-    let machine = Machine::new();
+    let Some((machine, mounted)) = Machine::with_little_room("4m") else { return };
     for number in 0..200 {
         write(machine.at(&number.to_string()), "old");
     }

@@ -5,14 +5,13 @@
 
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{
-    Expect, Fs, Machine, Mounted, Watching, for_each_filesystem, is_root, mismatch, skip, tools,
+    Expect, Fs, Machine, Shell, Watching, for_each_filesystem, is_root, mismatch, tools, until,
 };
 
 fn sync_line(machine: &Machine, state: &Path, code: i32) -> Value {
@@ -121,19 +120,14 @@ fn asked_before_the_monitor_is_ready_it_waits_for_the_check_at_the_start() {
     }
     let running = machine.start(["--json", "watch"]);
     // At the first moment at which there is a monitor to ask.
-    while machine.waxseal(["sync"]).code != Some(0) {}
+    until("the monitor answers", || machine.waxseal(["sync"]).code == Some(0));
     assert_eq!(machine.recorded().len(), 2000);
     assert_eq!(running.end(Duration::from_secs(60)).code, Some(0));
 }
 
 #[test]
 fn while_nothing_can_be_recorded_it_fails_and_says_why() {
-    let mounted = match Mounted::tmpfs_of("8m") {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    fs::set_permissions(mounted.root(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let machine = Machine::new();
+    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
     write(machine.at("file"), "x");
     machine.watch_tree("");
     let state = mounted.root().join("state");
@@ -173,7 +167,7 @@ fn slow_and_strange_peers_stop_nobody() {
     // More than are served at a time: others are told to try again, and get their turn when these are given up.
     let more: Vec<UnixStream> = (0..40).map(|_| connect()).collect();
     write(machine.at("other"), "x");
-    while machine.waxseal(["sync"]).code != Some(0) {}
+    until("the monitor answers", || machine.waxseal(["sync"]).code == Some(0));
     let expected = [Expect::added("new"), Expect::added("other")];
     assert_eq!(mismatch(machine.tree(), &expected, &machine.recorded()), None);
     drop((mute, half, much, nonsense, more));
@@ -194,26 +188,17 @@ fn a_path_longer_than_a_sockets_address_will_do() {
 /// What the kernel makes up raises no event: for `sync` it is scanned.
 #[test]
 fn what_raises_no_event_is_scanned() {
-    let mut shell = Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut answers = BufReader::new(shell.stdout.take().unwrap());
-    let mut orders = shell.stdin.take().unwrap();
-    let mut order = |text: &str| {
-        writeln!(orders, "{text}; echo done").unwrap();
-        answers.read_line(&mut String::new()).unwrap();
-    };
-    order(":");
-    let machine = Machine::with_tree(Path::new(&format!("/proc/{}/fd", shell.id())));
+    let mut shell = Shell::start();
+    let machine = Machine::with_tree(&shell.descriptors());
     machine.watch_tree("attributes = [\"type\"]");
     machine.init();
     let watching = machine.watch();
     assert_eq!(watching.ready["backend"], "polling", "{}", watching.ready);
     for number in 7..9 {
-        order(&format!("exec {number}</dev/null"));
+        shell.order(&format!("exec {number}</dev/null"));
         machine.sync();
         let expected: Vec<Expect> = (7..=number).map(|number| Expect::added(number.to_string())).collect();
         assert_eq!(mismatch(machine.tree(), &expected, &machine.recorded()), None);
     }
     watching.stop();
-    shell.kill().unwrap();
-    shell.wait().unwrap();
 }

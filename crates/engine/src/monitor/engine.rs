@@ -194,11 +194,6 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    pub fn is_covered(&self, path: &RawPath) -> bool {
-        use waxseal_policy::Selection::Skipped;
-        [true, false].into_iter().any(|is_dir| self.rules.coverage.selection(path, is_dir).0 != Skipped)
-    }
-
     /// Without what no watch covers, and what is outside of what was asked for. Of a place with all that is below it,
     /// the part that was asked for stays.
     pub fn of_interest(&self, targets: Vec<Place>) -> Vec<Place> {
@@ -210,7 +205,7 @@ impl<'a> Engine<'a> {
             parts.map(|only| Place { path: only.clone(), deep: true }).collect()
         };
         let targets: BTreeSet<Place> = targets.into_iter().flat_map(wanted).collect();
-        targets.into_iter().filter(|target| self.is_covered(&target.path)).collect()
+        targets.into_iter().filter(|target| self.rules.coverage.may_cover(&target.path)).collect()
     }
 
     /// Looks, compares, records, tells. What cannot be recorded is looked at again later.

@@ -78,7 +78,8 @@ impl Engine<'_> {
 
     /// Of the places that this monitor was started for, those that nothing covers any more.
     fn tell_lost_paths(&mut self) {
-        let lost: Vec<RawPath> = self.only.iter().filter(|path| !self.is_covered(path)).cloned().collect();
+        let lost: Vec<RawPath> =
+            self.only.iter().filter(|path| !self.rules.coverage.may_cover(path)).cloned().collect();
         for path in lost {
             let message = "the config no longer covers it, and this monitor was started for it".to_owned();
             (self.tell)(Event::Trouble(Trouble::at(path, message)));

@@ -196,11 +196,7 @@ impl Scanner<'_> {
         loop {
             let Slice { stretch, before } = slices.from(scan.next.as_ref());
             let before = before.saturating_sub(done);
-            match self.patrol.rest_until(schedule.at(before), version) {
-                Rest::Over => {}
-                Rest::Changed => return Err(Halt::Changed),
-                Rest::Ending => return Err(Halt::Ending),
-            }
+            self.rest_until(schedule.at(before), version)?;
             let next = stretch.to.clone();
             let ahead = Ahead { schedule, before, allowed: slices.each };
             let part = self.part(&mut round, stretch, std::mem::take(&mut is_first), &pace, Some(ahead))?;
@@ -310,12 +306,17 @@ impl Scanner<'_> {
                     troubles.extend(recorded.troubles.into_iter().filter(|one| known.insert(key(one))));
                     break;
                 }
-                match self.patrol.rest_until(Instant::now() + AGAIN, version) {
-                    Rest::Over => {}
-                    Rest::Changed => return Err(Halt::Changed),
-                    Rest::Ending => return Err(Halt::Ending),
-                }
+                self.rest_until(Instant::now() + AGAIN, version)?;
             }
+        }
+    }
+
+    /// Rests within a scan.
+    fn rest_until(&self, at: Instant, version: u64) -> Result<(), Halt> {
+        match self.patrol.rest_until(at, version) {
+            Rest::Over => Ok(()),
+            Rest::Changed => Err(Halt::Changed),
+            Rest::Ending => Err(Halt::Ending),
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Mounted {
 }
 
 struct Places {
-    /// Directories in which something is mounted.
+    /// Directories at or below the roots in which something is mounted.
     holding: BTreeSet<RawPath>,
     /// Roots whose real place is not known by their path.
     unsure: Vec<RawPath>,
@@ -33,6 +33,9 @@ impl Mounted {
     pub fn may_be_in(&self, directory: impl FnOnce() -> RawPath) -> bool {
         let places = self.places.get_or_init(|| Some(Places::of(&mounts::read().ok()?, &self.roots)));
         let Some(places) = places else { return true };
+        if places.holding.is_empty() && places.unsure.is_empty() {
+            return false;
+        }
         let directory = directory();
         let below = |root: &RawPath| directory.below(root).is_some();
         places.holding.contains(&directory) || places.unsure.iter().any(below)
@@ -41,7 +44,8 @@ impl Mounted {
 
 impl Places {
     fn of(table: &[Mount], roots: &[RawPath]) -> Places {
-        let holding = table.iter().filter_map(|mount| mount.point.parent()).collect();
+        let in_a_tree = |directory: &RawPath| roots.iter().any(|root| directory.below(root).is_some());
+        let holding = table.iter().filter_map(|mount| mount.point.parent()).filter(in_a_tree).collect();
         let unsure = roots.iter().filter(|root| !is_reached_directly(table, root)).cloned().collect();
         Places { holding, unsure }
     }
@@ -84,6 +88,11 @@ mod tests {
         {
             assert_eq!(mounted.may_be_in(|| path(directory)), unsure, "{directory}");
         }
+        let quiet = Places::of(&table, &[real.join(b"tree")]);
+        assert!(
+            quiet.holding.is_empty() && quiet.unsure.is_empty(),
+            "what is mounted elsewhere is of no interest"
+        );
         let blind = Mounted { roots: Vec::new(), places: OnceLock::from(None) };
         assert!(blind.may_be_in(|| path("/srv")));
     }
