@@ -47,17 +47,20 @@ impl Instance {
         inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map(Instance)
     }
 
-    /// Watches an open directory (`O_PATH` will do): exactly this one, whatever its path leads to by now.
+    /// Watches an open directory (`O_PATH` will do): exactly this one, whatever its path leads to by now. What is
+    /// watched there already stays watched.
+    ///
+    /// Always added: where a mask is replaced, the kernel sets it to nothing for a moment, and what happens in that
+    /// moment is lost (`inotify_update_existing_watch`; measured: 995 of 800,000 events).
     pub fn add(&self, dir: BorrowedFd<'_>, what: WatchFlags) -> Result<i32, Errno> {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-        inotify::add_watch(&self.0, path, what | WatchFlags::ONLYDIR)
+        inotify::add_watch(&self.0, path, what | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD)
     }
 
     /// Has names that are made in a directory put into the queue as well. Where that cannot be had, nothing is said: a
     /// queue that is empty proves as much.
     pub fn hear_names_made(&self, dir: BorrowedFd<'_>) {
-        // Added to what is watched there already, if anything is.
-        let _ = self.add(dir, WatchFlags::CREATE | WatchFlags::MASK_ADD);
+        let _ = self.add(dir, WatchFlags::CREATE);
     }
 
     /// Takes a watch away; one that is gone already is no error.

@@ -2,13 +2,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 
-use super::{Tree, open_path};
+use super::{ALL, Instance, Tree, open_path};
+use rustix::fs::inotify::ReadFlags;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use waxseal_model::RawPath;
 
 fn raw(path: &Path) -> RawPath {
@@ -100,4 +101,36 @@ fn knows_every_directory_after_a_storm_of_moves() {
         let children: BTreeSet<_> = tree.children.values().copied().chain([tree.top]).collect();
         assert_eq!(children, tree.nodes.keys().copied().collect(), "seed {seed}");
     }
+}
+
+/// Watching a directory again, as is done whenever a name in it is looked at, may lose nothing of what happens meanwhile.
+#[test]
+fn watching_again_loses_nothing() {
+    const NAMES: usize = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let instance = Instance::new().unwrap();
+    let open = open_path(&raw(dir.path())).unwrap();
+    instance.add(open.as_fd(), ALL).unwrap();
+    let ended = AtomicBool::new(false);
+    let mut heard = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                instance.add(open.as_fd(), ALL).unwrap();
+            }
+        });
+        let mut events = Vec::new();
+        for number in 0..NAMES {
+            let path = dir.path().join((number % 100).to_string());
+            fs::create_dir(&path).unwrap();
+            fs::remove_dir(&path).unwrap();
+            if number % 100 == 99 {
+                while instance.read(&mut events).unwrap() {}
+                heard += events.iter().filter(|event| event.flags.contains(ReadFlags::CREATE)).count();
+                events.clear();
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(heard, NAMES);
 }

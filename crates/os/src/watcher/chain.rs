@@ -6,7 +6,7 @@
 use super::places::{Root, Step};
 use super::{Cookie, What};
 use crate::inotify::{ALL, Instance, NAMES, Raw};
-use rustix::fs::inotify::{ReadFlags, WatchFlags};
+use rustix::fs::inotify::ReadFlags;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
@@ -47,7 +47,7 @@ impl Chain {
 
     /// Watches a directory for its names; with `all`, for everything that happens to them.
     pub fn add(&mut self, dir: BorrowedFd<'_>, path: &RawPath, all: bool) {
-        let flags = if all { ALL } else { NAMES } | WatchFlags::MASK_ADD;
+        let flags = if all { ALL } else { NAMES };
         match self.instance.as_ref().ok_or(Errno::MFILE).and_then(|instance| instance.add(dir, flags)) {
             Ok(wd) => drop(self.dirs.insert(wd, path.clone())),
             Err(_) if self.missed.contains(path) => {}
