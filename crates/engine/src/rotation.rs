@@ -35,6 +35,8 @@ pub struct Ended<'a> {
     pub held: &'a FileState,
     /// When that was noticed.
     pub time: Timestamp,
+    /// It was the oldest of its family, and its content is nowhere any more.
+    pub dropped: bool,
 }
 
 /// What is to be done about a name.
@@ -50,8 +52,10 @@ pub enum Verdict {
     Fresh,
     /// A log that is to begin anew and has not yet: what it held is elsewhere.
     Away,
-    /// Nothing any more: what it held is elsewhere, or was the oldest of its family.
+    /// Nothing any more: what it held is elsewhere.
     Gone,
+    /// Nothing any more: it was the oldest of its family.
+    Dropped,
     /// A copy of the beginning of what another name holds: fine as long as that is there.
     Copying,
 }
@@ -186,7 +190,7 @@ struct Family<'a> {
 /// What may be where another name's content has gone.
 struct Candidate {
     at: usize,
-    /// It is, byte by byte, what a known name held.
+    /// It is the file of a known name, unaltered.
     renamed: bool,
     found: Option<Prefixes>,
 }
@@ -218,6 +222,7 @@ impl Family<'_> {
                 Some(now) if name.before.is_some() && moved && now.size == 0 => Verdict::Fresh,
                 Some(now) => self.copy(at, now, &lengths, &candidates, moved),
                 None if live => Verdict::Away,
+                None if dropped.contains(&at) => Verdict::Dropped,
                 None => Verdict::Gone,
             };
             if let Some(slot) = verdicts.get_mut(at) {
@@ -238,10 +243,9 @@ impl Family<'_> {
             let Some(now) = name.now else { continue };
             // A name that held nothing continues with whatever it holds, which may be another's content.
             let filled = name.before.is_some_and(|before| before.size == 0) && now.size > 0;
-            if !name.continues || filled {
+            if !name.continues || filled || is_another_file(name) {
                 // The same file under another name need not be opened: that is most of a rotation.
-                let is_same =
-                    |known: &&Name<'_>| known.before.is_some_and(|before| is_same_content(before, now));
+                let is_same = |known: &&Name<'_>| known.before.is_some_and(|before| is_same_file(before, now));
                 let renamed = now.size > 0 && self.names.iter().copied().any(|name| is_same(&name));
                 let found = if renamed { None } else { self.contents.prefixes(name.name, now, &lengths) };
                 candidates.push(Candidate { at, renamed, found });
@@ -269,13 +273,13 @@ impl Family<'_> {
                         || holds(candidate, before, lengths))
                     && name.is_some_and(|now| self.contents.same_rights(before, now))
             };
-            let exact = |candidate: &&Candidate| {
-                self.names.get(candidate.at).and_then(|n| n.now).is_some_and(|now| now.size == before.size)
+            // The very file, or else one of the same length: another log may begin alike.
+            let likeness = |candidate: &&Candidate| {
+                let now = self.names.get(candidate.at).and_then(|name| name.now);
+                let unlike = now.is_none_or(|now| now.size != before.size);
+                (!now.is_some_and(|now| is_same_file(before, now)), unlike)
             };
-            let mut fitting = candidates.iter().filter(fits);
-            let first = fitting.next();
-            let home = fitting.find(exact).filter(|_| !first.as_ref().is_some_and(exact)).or(first);
-            let home = home.map(|candidate| candidate.at);
+            let home = candidates.iter().filter(fits).min_by_key(likeness).map(|candidate| candidate.at);
             if let Some(slot) = homes.get_mut(at) {
                 *slot = home;
             }
@@ -342,8 +346,9 @@ impl Family<'_> {
         let live = self.ages.iter().position(|age| *age == Age::Live);
         let now = live.is_some_and(|live| homes.get(live).is_some_and(Option::is_some));
         let rotated = live.and_then(|live| self.names.get(live)).and_then(|live| live.rotated);
-        let lately =
-            rotated.is_some_and(|time| time >= self.recent && self.ended.iter().all(|one| one.time < time));
+        // Each rotation ends one name, be it in the same look or in a later one.
+        let is_due = |time| !self.ended.iter().any(|one| one.dropped && one.time >= time);
+        let lately = rotated.is_some_and(|time| time >= self.recent && is_due(time));
         let mut credit = if now { 1 + between } else { usize::from(lately) };
         let mut known: Vec<usize> = (0..self.names.len())
             .filter(|at| self.names.get(*at).is_some_and(|n| n.before.is_some()))
@@ -451,6 +456,11 @@ fn is_same_content(before: &FileState, now: &FileState) -> bool {
     before.size == now.size
         && before.digests.sha256.is_some()
         && before.digests.agree(&now.digests) == Some(true)
+}
+
+/// Whether what is there is the file that was known, under whatever name.
+fn is_same_file(before: &FileState, now: &FileState) -> bool {
+    before.same_object(now) && is_same_content(before, now)
 }
 
 /// Whether a candidate begins with a known content; an empty one is only held by nothing.

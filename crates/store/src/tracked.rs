@@ -13,7 +13,7 @@ pub struct Tracked {
     pub state: FileState,
     /// When the look began that saw it.
     pub seen: Timestamp,
-    /// When a rotation gave the name this content.
+    /// When a rotation gave the name this content; of a name that ended, when that content moved on.
     pub rotated: Option<Timestamp>,
     /// The hash of the sealed state on which it stands; it counts only while that is the sealed state.
     pub base: Option<Digest>,

@@ -254,17 +254,44 @@ fn make_generations(machine: &Machine) {
     }
 }
 
-/// As logrotate does it with `rotate 3`, `compress` and `delaycompress`.
+/// What logrotate does with `rotate 3`, `compress` and `delaycompress`, in its order.
+const ROTATION: [&dyn Fn(&Machine); 9] = [
+    &|m| append(m.at("log"), b"a last line\n"),
+    &|m| compress(m, "gzip", "log.1"),
+    &|m| rename(m, "log.3.gz", "log.4.gz"),
+    &|m| rename(m, "log.2.gz", "log.3.gz"),
+    &|m| rename(m, "log.1.gz", "log.2.gz"),
+    &|m| rename(m, "log", "log.1"),
+    &|m| write(m.at("log"), ""),
+    &|m| fs::remove_file(m.at("log.4.gz")).unwrap(),
+    &|m| append(m.at("log"), b"a first line\n"),
+];
+
 fn rotate_delayed(machine: &Machine) {
-    append(machine.at("log"), b"a last line\n");
-    compress(machine, "gzip", "log.1");
-    rename(machine, "log.3.gz", "log.4.gz");
-    rename(machine, "log.2.gz", "log.3.gz");
-    rename(machine, "log.1.gz", "log.2.gz");
-    rename(machine, "log", "log.1");
-    write(machine.at("log"), "");
-    fs::remove_file(machine.at("log.4.gz")).unwrap();
-    append(machine.at("log"), b"a first line\n");
+    ROTATION.iter().for_each(|step| step(machine));
+}
+
+/// A look falls into the midst of each rotation, each time somewhere else.
+#[test]
+fn s47_a_rotation_seen_in_two_looks() {
+    if !tools::has("gzip") {
+        return;
+    }
+    let machine = Machine::new();
+    make_generations(&machine);
+    machine.watch_tree(APPEND_ONLY);
+    machine.init();
+    for round in 0..2 {
+        for cut in 1..ROTATION.len() {
+            let (first, second) = ROTATION.split_at(cut);
+            for half in [first, second] {
+                half.iter().for_each(|step| step(&machine));
+                let report = if round == 0 { machine.check() } else { machine.check_quick() };
+                let wrong = mismatch(machine.tree(), &[], &report.changes);
+                assert_eq!(wrong, None, "cut after step {cut}: {:#?}", report.output);
+            }
+        }
+    }
 }
 
 #[test]

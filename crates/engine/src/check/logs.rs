@@ -93,7 +93,12 @@ impl Checking<'_> {
         let gone: Vec<_> = tracked
             .iter()
             .filter(|one| known::is_gone(one))
-            .map(|one| rotation::Ended { name: &one.name, held: &one.state, time: one.seen })
+            .map(|one| rotation::Ended {
+                name: &one.name,
+                held: &one.state,
+                time: one.seen,
+                dropped: one.rotated.is_none(),
+            })
             .collect();
         let verdicts = rotation::judge(&names, &gone, self.started, &logs);
         let (mut appeared, mut verified) = (Vec::new(), Vec::new());
@@ -173,6 +178,7 @@ impl Checking<'_> {
             (Verdict::Fresh, Some(before), Some(after)) => stated(known::begun(before, after), now),
             (Verdict::Away, Some(before), None) => stated(known::away(before), now),
             (Verdict::Gone, Some(before), None) => stated(known::gone(before), now),
+            (Verdict::Dropped, Some(before), None) => stated(known::gone(before), None),
             _ => None,
         }
     }

@@ -61,10 +61,15 @@ impl Contents for Disk {
 
 /// Each line: name, what was known (`-` for nothing), what is there, the verdict.
 fn tell(story: &[(&str, &str, &str, Verdict)]) -> Vec<bool> {
-    tell_at(story, None)
+    tell_at(story, None, &[])
 }
 
-fn tell_at(story: &[(&str, &str, &str, Verdict)], rotated: Option<Timestamp>) -> Vec<bool> {
+/// The same, where all has `rotated` and some names have `ended`.
+fn tell_at(
+    story: &[(&str, &str, &str, Verdict)],
+    rotated: Option<Timestamp>,
+    ended: &[Ended<'_>],
+) -> Vec<bool> {
     let of = |content: &str| (content != "-").then(|| state(content));
     let states: Vec<_> = story.iter().map(|(_, before, now, _)| (of(before), of(now))).collect();
     let disk =
@@ -80,14 +85,14 @@ fn tell_at(story: &[(&str, &str, &str, Verdict)], rotated: Option<Timestamp>) ->
             rotated,
         })
         .collect();
-    let judged = judge(&names, &[], Timestamp::new(100_000, 0), &disk);
+    let judged = judge(&names, ended, Timestamp::new(100_000, 0), &disk);
     for ((name, before, now, expected), found) in story.iter().zip(&judged) {
         assert_eq!(found.verdict, *expected, "{name}: {before} -> {now} of {story:?}");
     }
     judged.into_iter().map(|judged| judged.settled).collect()
 }
 
-use Verdict::{Away, Continues, Copying, Fresh, Gone, Report, Rotated};
+use Verdict::{Away, Continues, Copying, Dropped, Fresh, Gone, Report, Rotated};
 
 #[test]
 fn a_chain_of_generations() {
@@ -153,7 +158,7 @@ fn the_oldest_ends_once_for_each_rotation() {
         ("log", "d", "", Fresh),
         ("log.1", "-", "d", Rotated),
         ("log.2", "b", "-", Report),
-        ("log.3", "a", "-", Gone),
+        ("log.3", "a", "-", Dropped),
     ]);
     tell(&[
         ("log", "d", "", Fresh),
@@ -165,10 +170,19 @@ fn the_oldest_ends_once_for_each_rotation() {
     let recent = Some(Timestamp::new(99_000, 0));
     let one_left =
         |rest| [("log", "d", "d", Continues), ("log.2", "b", "b", Continues), ("log.3", "a", "-", rest)];
-    tell_at(&one_left(Gone), recent);
-    tell_at(&[("log", "d", "d", Continues), ("log.1", "a", "-", Report)], recent);
+    tell_at(&one_left(Dropped), recent, &[]);
+    tell_at(&[("log", "d", "d", Continues), ("log.1", "a", "-", Report)], recent, &[]);
     let long_ago = Some(Timestamp::new(9_000, 0));
-    tell_at(&one_left(Report), long_ago);
+    tell_at(&one_left(Report), long_ago, &[]);
+    // What was seen to move on in the same look as the log has not been dropped.
+    let held = state("b");
+    let ended = |seconds, dropped| {
+        let time = Timestamp::new(seconds, 0);
+        [Ended { name: b"log.1.gz", held: &held, time, dropped }]
+    };
+    tell_at(&one_left(Dropped), recent, &ended(99_000, false));
+    tell_at(&one_left(Report), recent, &ended(99_000, true));
+    tell_at(&one_left(Dropped), recent, &ended(98_000, true));
 }
 
 #[test]
@@ -177,7 +191,8 @@ fn what_ended_in_the_midst_of_a_rotation_is_found_again() {
     let disk = Disk([(b"log.4".to_vec(), "aa".into())].into());
     let name = Name { name: b"log.4", before: None, now: Some(&there), continues: false, rotated: None };
     let judged = |seconds| {
-        let ended = Ended { name: b"log.3", held: &held, time: Timestamp::new(seconds, 0) };
+        let time = Timestamp::new(seconds, 0);
+        let ended = Ended { name: b"log.3", held: &held, time, dropped: false };
         judge(std::slice::from_ref(&name), &[ended], Timestamp::new(100_000, 0), &disk)
     };
     assert_eq!(judged(99_000), [Judged { verdict: Rotated, settled: true }]);
