@@ -245,7 +245,8 @@ impl Family<'_> {
             let filled = name.before.is_some_and(|before| before.size == 0) && now.size > 0;
             if !name.continues || filled || is_another_file(name) {
                 // The same file under another name need not be opened: that is most of a rotation.
-                let is_same = |known: &&Name<'_>| known.before.is_some_and(|before| is_same_file(before, now));
+                let is_same =
+                    |known: &&Name<'_>| known.before.is_some_and(|before| is_same_file(before, now));
                 let renamed = now.size > 0 && self.names.iter().copied().any(|name| is_same(&name));
                 let found = if renamed { None } else { self.contents.prefixes(name.name, now, &lengths) };
                 candidates.push(Candidate { at, renamed, found });
