@@ -81,19 +81,26 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// The release builds of the program and of this tool, which is the limit's program.
 pub struct Programs {
     waxseal: PathBuf,
+    /// Its scan, with nothing stored.
+    scan_only: PathBuf,
     xtask: PathBuf,
 }
 
 fn build() -> Result<Programs> {
-    for package in ["waxseal", "xtask"] {
-        let status =
-            project::cargo().args(["build", "--release", "--quiet", "--package", package]).status()?;
+    let scan_only = ["waxseal-observe", "--example", "scan_only"];
+    for package in [&["waxseal"][..], &["xtask"], &scan_only] {
+        let mut cargo = project::cargo();
+        let status = cargo.args(["build", "--release", "--quiet", "--package"]).args(package).status()?;
         if !status.success() {
-            bail!("cannot build {package}");
+            bail!("cannot build {}", package.join(" "));
         }
     }
     let release = project::target_dir().join("release");
-    Ok(Programs { waxseal: release.join("waxseal"), xtask: release.join("xtask") })
+    Ok(Programs {
+        waxseal: release.join("waxseal"),
+        scan_only: release.join("examples/scan_only"),
+        xtask: release.join("xtask"),
+    })
 }
 
 fn measure_tree(

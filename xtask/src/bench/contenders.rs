@@ -34,6 +34,7 @@ impl Contender {
 /// Everyone who can take part here; who cannot is named.
 pub fn all(programs: &Programs, work: &Path, tree: &Path) -> Result<Vec<Contender>> {
     let mut contenders = waxseal(&programs.waxseal, work, tree)?;
+    contenders.push(scan_only(&programs.scan_only, tree));
     contenders.extend(["walk", "read", "sha256"].map(|what| limit(&programs.xtask, what, tree)));
     for (program, make) in
         [("aide", aide as fn(&Path, &Path) -> Result<Vec<Contender>>), ("hashdeep", hashdeep)]
@@ -82,6 +83,15 @@ fn waxseal(program: &Path, work: &Path, tree: &Path) -> Result<Vec<Contender>> {
         checking("waxseal check", &["check"]),
         checking("waxseal check --quick", &["check", "--quick"]),
     ])
+}
+
+fn scan_only(program: &Path, tree: &Path) -> Contender {
+    let (program, tree) = (program.to_owned(), tree.to_owned());
+    contender("waxseal's scan alone", None, move || {
+        let mut command = Command::new(&program);
+        command.arg(&tree);
+        Ok(command)
+    })
 }
 
 fn limit(xtask: &Path, what: &'static str, tree: &Path) -> Contender {

@@ -23,6 +23,7 @@ const fn goal(
 const INIT: &str = "waxseal init";
 const CHECK: &str = "waxseal check";
 const QUICK: &str = "waxseal check --quick";
+const SCAN: &str = "waxseal's scan alone";
 const AIDE: &str = "aide --init";
 const AIDE_CHECK: &str = "aide --check";
 const HASHDEEP: &str = "hashdeep -c sha256 -r -j2";
@@ -37,9 +38,11 @@ pub const GOALS: &[Goal] = &[
     goal("usr", false, QUICK, WALK, 1.10),
     goal("usr", false, QUICK, AIDE_CHECK, 1.0 / 300.0),
     goal("usr", false, CHECK, INIT, 1.05),
+    goal("usr", false, INIT, SCAN, 1.02),
     goal("small", false, INIT, AIDE, 1.0 / 12.0),
     goal("small", false, INIT, HASHDEEP, 1.0 / 12.0),
     goal("small", false, CHECK, INIT, 1.05),
+    goal("small", false, INIT, SCAN, 1.02),
     goal("small", true, INIT, AIDE, 1.0 / 10.0),
     goal("small", true, INIT, HASHDEEP, 1.0 / 6.0),
     goal("big", false, INIT, HASHDEEP, 1.0 / 7.0),
