@@ -7,6 +7,7 @@
 
 mod arrows;
 mod bench;
+mod bpf;
 mod fuzz;
 mod project;
 mod system_packages;
@@ -38,6 +39,8 @@ enum Command {
     BenchWatch(bench::watch::Options),
     /// Gives the parsers of untrusted bytes what nobody would write
     Fuzz(fuzz::Options),
+    /// Makes the programs that the kernel runs of their source
+    Bpf(bpf::Options),
     /// What the machine can do at all: walks, reads or hashes a tree with two threads, and keeps nothing
     BenchLimit(bench::limit::Options),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::BenchWatch(options) => bench::watch::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Bpf(options) => bpf::run(&options),
         Command::BenchLimit(options) => bench::limit::run(&options),
     };
     match result {

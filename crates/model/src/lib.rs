@@ -3,6 +3,7 @@
 //! In: nothing. Out: types that every other crate speaks. No I/O, no clock, no policy.
 
 pub mod acl;
+pub mod actor;
 pub mod attribute;
 pub mod caps;
 pub mod change;

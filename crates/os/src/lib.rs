@@ -20,6 +20,8 @@ pub mod paths;
 #[cfg(target_os = "linux")]
 pub mod priority;
 #[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(target_os = "linux")]
 pub mod remote;
 pub mod signals;
 pub mod terminal;

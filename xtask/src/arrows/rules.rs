@@ -98,7 +98,7 @@ pub const UNSAFE: &[&str] = &["os", "hash"];
 
 /// How many packages `Cargo.lock` may name, for every system together, ours included. Raising it is a decision:
 /// say in the commit what the new ones are for.
-pub const PACKAGE_CEILING: usize = 150;
+pub const PACKAGE_CEILING: usize = 156;
 
 /// Packages of which two versions are accepted, and why.
 pub const DOUBLES: &[(&str, &str)] =
