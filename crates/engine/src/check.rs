@@ -20,7 +20,7 @@ use crate::tree::{Sealed, Tree};
 use judge::mount_moved;
 use logs::{Moving, owned};
 use open::OpenPaths;
-use scope::{around_of, roots_of, with_sources};
+use scope::{around_of, roots_of, with_other_ends};
 use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -193,7 +193,7 @@ pub fn check(
 ) -> Result<Report, EngineError> {
     let Scan { store, baseline, coverage, findings, .. } = *scan;
     let tree = Tree::open(store, &baseline.stored.root)?;
-    let request = &with_sources(store, coverage, request)?;
+    let request = &with_other_ends(store, coverage, request)?;
     let checking = Checking::new(scan, request, &tree, None)?;
     let mut report = checking.walk(options)?;
     let clear = || findings.lock().unwrap_or_else(PoisonError::into_inner).clear();

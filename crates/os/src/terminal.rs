@@ -1,6 +1,15 @@
-//! The terminal, where secrets are typed.
+//! The terminal, where secrets are typed and people read.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// Whether standard output and standard error are one and the same: a terminal, or one file for both.
+pub fn is_one_output() -> bool {
+    let of = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    match (rustix::fs::fstat(std::io::stdout()), rustix::fs::fstat(std::io::stderr())) {
+        (Ok(out), Ok(err)) => of(out) == of(err),
+        _ => false,
+    }
+}
 
 /// Restores what was typed being shown when dropped.
 #[derive(Debug)]

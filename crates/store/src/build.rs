@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn extend(&self) -> Result<Extension, StoreError> {
-        let writer = connect(self.dir(), false)?;
+        let writer = connect(self.dir(), false, self.patience)?;
         writer.pragma_update(None, "synchronous", "FULL")?;
         writer.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Extension { writer: Mutex::new(writer) })

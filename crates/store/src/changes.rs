@@ -134,7 +134,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn findings(&self) -> Result<Findings, StoreError> {
-        let connection = connect(self.dir(), false)?;
+        let connection = connect(self.dir(), false, self.patience)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(TEMP)?;
         Ok(Findings { connection })
@@ -517,29 +517,53 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn sources_of_moves(&self, places: &[Place]) -> Result<BTreeSet<RawPath>, StoreError> {
-        const MOVED: &str = "SELECT from_path FROM change WHERE status = 'open' AND kind = 'moved'";
+        let moved = "SELECT from_path FROM change WHERE status = 'open' AND kind = 'moved'";
+        // Also below a single directory: it may turn out to be another than the one that was sealed, and then everything
+        // below it is looked at.
+        self.other_ends(places, "path", moved, |_| true)
+    }
+
+    /// Where the paths of these places have moved to, by the open changes: when something has an old name again, nothing
+    /// has moved from there.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn destinations_of_moves(&self, places: &[Place]) -> Result<BTreeSet<RawPath>, StoreError> {
+        let moved = "SELECT path FROM change WHERE status = 'open' AND from_path IS NOT NULL";
+        self.other_ends(places, "from_path", moved, |place| place.deep)
+    }
+
+    /// What `select` finds of the changes whose `end` is one of these places, or below it if `deep` says so.
+    fn other_ends(
+        &self,
+        places: &[Place],
+        end: &str,
+        select: &str,
+        deep: impl Fn(&Place) -> bool,
+    ) -> Result<BTreeSet<RawPath>, StoreError> {
         self.read(|connection| {
-            let mut sources = BTreeSet::new();
+            let mut ends = BTreeSet::new();
             let mut note = |row: &Row<'_>| -> rusqlite::Result<()> {
-                sources.extend(row.get::<_, Option<Vec<u8>>>(0)?.map(RawPath::new));
+                ends.extend(row.get::<_, Option<Vec<u8>>>(0)?.map(RawPath::new));
                 Ok(())
             };
-            let mut itself = connection.prepare_cached(&format!("{MOVED} AND path = ?1"))?;
-            let mut within = connection.prepare_cached(&format!("{MOVED} AND path >= ?1 AND path < ?2"))?;
+            let mut itself = connection.prepare_cached(&format!("{select} AND {end} = ?1"))?;
+            let mut within =
+                connection.prepare_cached(&format!("{select} AND {end} >= ?1 AND {end} < ?2"))?;
             for place in places {
                 let path = place.path.as_bytes();
                 let mut rows = itself.query([path])?;
                 while let Some(row) = rows.next()? {
                     note(row)?;
                 }
-                // Also below a single directory: it may turn out to be another than the one that was sealed, and then
-                // everything below it is looked at.
-                let mut rows = within.query(<[Vec<u8>; 2]>::from(below(&place.path)))?;
-                while let Some(row) = rows.next()? {
-                    note(row)?;
+                if deep(place) {
+                    let mut rows = within.query(<[Vec<u8>; 2]>::from(below(&place.path)))?;
+                    while let Some(row) = rows.next()? {
+                        note(row)?;
+                    }
                 }
             }
-            Ok(sources)
+            Ok(ends)
         })
     }
 

@@ -43,9 +43,11 @@ pub struct Store {
     dir: StateDir,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// How long a transaction of another process is waited for.
+    patience: Duration,
 }
 
-/// How long a transaction of another process is waited for.
+/// How long a transaction of another process is waited for, unless it is said otherwise.
 const BUSY: Duration = Duration::from_secs(20);
 
 impl Store {
@@ -58,11 +60,22 @@ impl Store {
         if !dir.has_database() {
             return Err(StoreError::NoState(dir.path().to_path_buf()));
         }
-        let writer = connect(dir, false)?;
+        let writer = connect(dir, false, BUSY)?;
         schema::check(&writer, dir)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
         writer.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Store { dir: dir.clone(), writer: Mutex::new(writer), readers: Mutex::default() })
+        Ok(Store { dir: dir.clone(), writer: Mutex::new(writer), readers: Mutex::default(), patience: BUSY })
+    }
+
+    /// The same, waiting for a transaction of another process so long and no longer.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn with_patience(mut self, patience: Duration) -> Result<Store, StoreError> {
+        self.writer().busy_timeout(patience)?;
+        self.patience = patience;
+        self.readers = Mutex::default();
+        Ok(self)
     }
 
     /// The directory it lives in.
@@ -84,7 +97,7 @@ impl Store {
 
     fn take_reader(&self) -> Result<Connection, StoreError> {
         let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.map_or_else(|| connect(&self.dir, true), Ok)
+        pooled.map_or_else(|| connect(&self.dir, true, self.patience), Ok)
     }
 
     fn put_reader(&self, connection: Connection) {
@@ -92,11 +105,11 @@ impl Store {
     }
 }
 
-fn connect(dir: &StateDir, read_only: bool) -> Result<Connection, StoreError> {
+fn connect(dir: &StateDir, read_only: bool, patience: Duration) -> Result<Connection, StoreError> {
     let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(dir.database(), flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(patience)?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)

@@ -33,4 +33,4 @@ pub use schema::Schemas;
 pub use shell::Shell;
 pub use skip::{is_root, skip};
 pub use story::{Place, Story};
-pub use watching::{Watching, until};
+pub use watching::{Unread, Watching, until};

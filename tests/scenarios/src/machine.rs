@@ -4,7 +4,7 @@ use crate::mounts::Mounted;
 use crate::report::{Change, Report};
 use crate::schema::Schemas;
 use crate::skip::skip;
-use crate::watching::Watching;
+use crate::watching::{Unread, Watching};
 use crate::{binary, files, tools};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -335,6 +335,11 @@ impl Machine {
     #[track_caller]
     pub fn watch_under(&self, by: &[&str]) -> Watching {
         Watching::start(self.under(by, &self.command(&self.state_dir(), ["--json", "watch"])))
+    }
+
+    /// The monitor, whose output nobody reads yet; nor is waited until it is ready.
+    pub fn watch_unread(&self, arguments: &[&str]) -> Unread {
+        Unread::start(self.command(&self.state_dir(), arguments))
     }
 
     /// The monitor, started on these paths.

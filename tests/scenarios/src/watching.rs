@@ -166,6 +166,56 @@ impl Watching {
     }
 }
 
+/// A running `waxseal watch` whose standard output nobody reads, until [`Unread::read`]; it is ended when this is dropped.
+pub struct Unread(Child);
+
+impl Unread {
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("waxseal starts"))
+    }
+
+    /// Sends a signal to the monitor.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("kill");
+    }
+
+    /// Reads from now on: each line as it comes.
+    pub fn read(&mut self) -> Receiver<String> {
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(self.0.stdout.take().expect("stdout"));
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        lines
+    }
+
+    /// Waits for its end, which must be a good one.
+    #[track_caller]
+    pub fn expect_end(mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait().expect("wait") {
+                assert_eq!(status.code(), Some(0));
+                return;
+            }
+            thread::yield_now();
+        }
+        panic!("the monitor did not end");
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -5,21 +5,25 @@ use crate::coverage::{self, Coverage};
 use crate::error::EngineError;
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
-use waxseal_model::{FileType, RawPath};
+use waxseal_model::{FileType, RawPath, Source};
 use waxseal_observe::place;
 use waxseal_policy::{ChangeRule, Selection};
 use waxseal_store::{Place, Store, StoreError};
 
 /// The request, and where what it asks for has moved from: one change stands for both names, and would otherwise be
-/// replaced by what is found at one of them.
-pub(super) fn with_sources(
+/// replaced by what is found at one of them. Where something happened, also where what was there has moved to: what has
+/// its old name now may be something else.
+pub(super) fn with_other_ends(
     store: &Store,
     coverage: &Coverage,
     request: &Request,
 ) -> Result<Request, StoreError> {
     let mut request = request.clone();
-    let mut sources = store.sources_of_moves(&request.targets)?;
-    if !sources.is_empty() {
+    let mut ends = store.sources_of_moves(&request.targets)?;
+    if request.source == Source::Event {
+        ends.extend(store.destinations_of_moves(&request.targets)?);
+    }
+    if !ends.is_empty() {
         let asked: BTreeMap<RawPath, bool> =
             request.targets.iter().map(|target| (target.path.clone(), target.deep)).collect();
         let is_asked = |path: &RawPath| {
@@ -29,8 +33,8 @@ pub(super) fn with_sources(
             }
             above.is_some() || asked.contains_key(path)
         };
-        sources.retain(|path| !is_asked(path) && coverage.may_cover(path));
-        request.targets.extend(sources.into_iter().map(|path| Place { path, deep: false }));
+        ends.retain(|path| !is_asked(path) && coverage.may_cover(path));
+        request.targets.extend(ends.into_iter().map(|path| Place { path, deep: false }));
     }
     Ok(request)
 }

@@ -216,6 +216,12 @@ fn a_move_leads_to_its_source() {
     assert_eq!(sources(&[place("/t/new", false)]), old);
     assert_eq!(sources(&[place("/t", false), place("/t/new", true)]), old);
     assert_eq!(sources(&[place("/t/other", true), place("/t/ne", true)]), []);
+    let destinations =
+        |places: &[Place]| store.destinations_of_moves(places).unwrap().into_iter().collect::<Vec<_>>();
+    let new = [RawPath::new(&b"/t/new"[..])];
+    assert_eq!(destinations(&[place("/t/old", false)]), new);
+    assert_eq!(destinations(&[place("/t", true)]), new);
+    assert_eq!(destinations(&[place("/t", false), place("/t/new", true), place("/t/ol", true)]), []);
 }
 
 #[test]

@@ -9,9 +9,11 @@ use crate::commands::init;
 use crate::commands::status::monitor_text;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
-use crate::output::{describe, json_line, out, say, style, warn};
+use crate::output::voices::Voices;
+use crate::output::{describe, json_line, say, style, warn};
 use anyhow::bail;
 use std::io::Write;
+use std::time::Duration;
 use waxseal_engine::monitor::{Applied, Event, Monitor, Rules};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
@@ -19,6 +21,10 @@ use waxseal_model::{Change, RawPath};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{limits, watcher};
 use waxseal_store::{Lock, StateDir, Store, StoreError};
+
+/// How long the monitor waits for another program that holds the database, before it says that it is blind. A check needs
+/// it for much less, also one that has found a hundred thousand changes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Watches until it is told to end.
 pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -50,14 +56,14 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         text = context.config_text()?;
         coverage = context.coverage(context.parse(&text)?);
     }
+    let store = store.with_patience(PATIENCE)?;
     let baseline = store.current_baseline()?;
-    let mut teller = Teller { context, since: since.to_string() };
+    let voices = Voices::begin(context.json)?;
+    let teller = Teller { context, since: since.to_string(), voices: &voices };
     let seal = context.verifier_key(store.dir());
     if let Err(error) = seal.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg)) {
-        teller.trouble(
-            None,
-            &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"),
-        )?;
+        teller
+            .trouble(None, &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"));
     }
     let rules = Rules { options: scan_options(coverage.config()), coverage };
     let monitor = Monitor { store: &store, baseline: &baseline, rules, only };
@@ -74,16 +80,14 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         }
     })?;
     let mut loader = config_file::Loader::new(context, text);
-    let mut failed = None;
     started.run(&mut |asked| loader.load(asked), &mut |event| {
         if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
             lock.describe(&holder(since, Some(&backends(coverage))));
         }
-        if let Err(error) = teller.tell(event) {
-            failed.get_or_insert(error);
-        }
+        teller.tell(event);
     })?;
-    failed.map_or(Ok(Exit::Same), |error| Err(error.into()))
+    voices.end()?;
+    Ok(Exit::Same)
 }
 
 /// What others learn of this monitor while it holds the lock.
@@ -107,10 +111,11 @@ fn backends(coverage: &[watcher::Coverage]) -> String {
 struct Teller<'a> {
     context: &'a Context,
     since: String,
+    voices: &'a Voices,
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, event: Event) -> std::io::Result<()> {
+    fn tell(&self, event: Event) {
         match event {
             Event::Ready { coverage, watching } => self.ready(&coverage, watching),
             Event::Changed(change) => self.changed(&change),
@@ -124,13 +129,20 @@ impl Teller<'_> {
         }
     }
 
-    fn object(&self, object: &Object) -> std::io::Result<()> {
-        let mut out = out();
-        json_line(&mut out, object)?;
-        out.flush()
+    /// Has lines printed, in the order in which they are said.
+    fn print(&self, write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) {
+        let mut text = Vec::new();
+        // Nothing fails that is written to memory.
+        if write(&mut text).is_ok() {
+            self.voices.print(text);
+        }
     }
 
-    fn ready(&self, coverage: &[watcher::Coverage], watching: u64) -> std::io::Result<()> {
+    fn object(&self, object: &Object) {
+        self.print(|out| json_line(out, object));
+    }
+
+    fn ready(&self, coverage: &[watcher::Coverage], watching: u64) {
         let backend = backends(coverage);
         let mut blind: Vec<&str> = coverage.iter().flat_map(|part| &part.blind).map(String::as_str).collect();
         blind.sort_unstable();
@@ -153,44 +165,39 @@ impl Teller<'_> {
         let entries = describe::counted(watching, "entry", "entries");
         say(self.context, &format!("watching {entries} with {backend}; end with Ctrl-C"));
         say(self.context, &format!("only scans find: {}", blind.join("; ")));
-        Ok(())
     }
 
-    fn changed(&self, change: &Change) -> std::io::Result<()> {
+    fn changed(&self, change: &Change) {
         if self.context.json {
             return self.object(&json::change(change));
         }
-        let mut out = out();
-        write_change(&mut out, change)?;
-        out.flush()
+        self.print(|out| write_change(out, change));
     }
 
-    fn resolved(&self, change: &Change) -> std::io::Result<()> {
+    fn resolved(&self, change: &Change) {
         if self.context.json {
             let mut object = json::object("resolved");
             object.insert("id".into(), change.id.to_string().into());
             json::put_path(&mut object, "path", change.path.as_bytes());
             return self.object(&object);
         }
-        let mut out = out();
         let (good, faint) = (style::GOOD, style::FAINT);
-        writeln!(out, "{good}resolved{good:#} {}  {faint}{}{faint:#}", change.path, change.id)?;
-        out.flush()
+        self.print(|out| {
+            writeln!(out, "{good}resolved{good:#} {}  {faint}{}{faint:#}", change.path, change.id)
+        });
     }
 
-    fn touched(&self, path: &RawPath) -> std::io::Result<()> {
+    fn touched(&self, path: &RawPath) {
         if self.context.json {
             let mut object = json::object("touched");
             json::put_path(&mut object, "path", path.as_bytes());
             return self.object(&object);
         }
-        let mut out = out();
         let faint = style::FAINT;
-        writeln!(out, "{faint}touched  {path}: it came and went{faint:#}")?;
-        out.flush()
+        self.print(|out| writeln!(out, "{faint}touched  {path}: it came and went{faint:#}"));
     }
 
-    fn rescan(&self, path: &RawPath, reason: &str) -> std::io::Result<()> {
+    fn rescan(&self, path: &RawPath, reason: &str) {
         if self.context.json {
             let mut object = json::object("rescan");
             json::put_path(&mut object, "path", path.as_bytes());
@@ -206,10 +213,9 @@ impl Teller<'_> {
             _ => "events of it were lost",
         };
         warn(&format!("{path} is scanned again: {why}"));
-        Ok(())
     }
 
-    fn config(&self, outcome: &Result<Applied, String>) -> std::io::Result<()> {
+    fn config(&self, outcome: &Result<Applied, String>) {
         let name = self.context.config_name();
         match outcome {
             Ok(Applied { watches, .. }) => {
@@ -227,35 +233,31 @@ impl Teller<'_> {
                 Ok(applied) => drop(object.insert("watches".into(), applied.watches.into())),
                 Err(error) => drop(object.insert("error".into(), error.clone().into())),
             }
-            return self.object(&object);
+            self.object(&object);
         }
-        Ok(())
     }
 
-    fn trouble(&self, path: Option<&RawPath>, message: &str) -> std::io::Result<()> {
+    fn trouble(&self, path: Option<&RawPath>, message: &str) {
         if self.context.json {
             return self.object(&json::error(path.map(RawPath::as_bytes), message));
         }
         let place = path.map(|path| format!("{path}: ")).unwrap_or_default();
         warn(&format!("{place}{message}"));
-        Ok(())
     }
 
-    fn blind(&self, reason: &str, message: &str) -> std::io::Result<()> {
+    fn blind(&self, reason: &str, message: &str) {
         warn(&format!("changes cannot be recorded: {message}"));
         if self.context.json {
             let mut object = json::object("blind");
             object.insert("reason".into(), reason.into());
-            return self.object(&object);
+            self.object(&object);
         }
-        Ok(())
     }
 
-    fn sighted(&self) -> std::io::Result<()> {
+    fn sighted(&self) {
         warn("changes are recorded again; everything was looked at");
         if self.context.json {
-            return self.object(&json::object("sighted"));
+            self.object(&json::object("sighted"));
         }
-        Ok(())
     }
 }

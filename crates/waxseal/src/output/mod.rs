@@ -1,9 +1,11 @@
 //! What people and programs are shown.
 
 pub mod describe;
+pub mod printer;
 pub mod progress;
 pub mod report;
 pub mod style;
+pub mod voices;
 
 use crate::context::Context;
 use std::io::Write;
@@ -22,11 +24,11 @@ pub fn json_line(out: &mut impl Write, object: &Object) -> std::io::Result<()> {
 /// A sentence for people, on standard error, unless they want silence.
 pub fn say(context: &Context, text: &str) {
     if !context.quiet {
-        let _ = writeln!(anstream::stderr(), "{text}");
+        voices::to_people(format!("{text}\n"));
     }
 }
 
 /// Something people must know, on standard error.
 pub fn warn(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{}warning:{:#} {text}", style::WARN, style::WARN);
+    voices::to_people(format!("{}warning:{:#} {text}\n", style::WARN, style::WARN));
 }
