@@ -129,9 +129,15 @@ fn stat_open(fd: BorrowedFd<'_>) -> Result<FileState, FileError> {
     stat_at(fd, b"", AtFlags::EMPTY_PATH)
 }
 
-/// Opens a directory component by component, links followed.
+/// From this length on the kernel takes no path at once (`PATH_MAX`, with the byte at its end).
+const LONG_PATH: usize = 4096;
+
+/// Opens a directory, links followed; what is too long to be opened at once, component by component.
 fn open_path(path: &RawPath) -> Result<OwnedFd, FileError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if (1..LONG_PATH).contains(&path.as_bytes().len()) {
+        return Ok(rustix::fs::openat(rustix::fs::CWD, path.as_bytes(), flags, Mode::empty())?);
+    }
     let mut dir = rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty())?;
     for part in path.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
         dir = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
@@ -217,8 +223,8 @@ impl From<&FileState> for Stamp {
 pub struct Dir(Fd);
 
 impl Dir {
-    /// Opens the directory that holds `path`, component by component (so that no length is too long),
-    /// following links as any program would: what lies above a watched path is outside of it.
+    /// Opens the directory that holds `path`, however long that is, following links as any program would:
+    /// what lies above a watched path is outside of it.
     /// The second value is the name to use below it: the last component, or `.` for `/`.
     ///
     /// # Errors

@@ -14,6 +14,9 @@ use waxseal_store::Place;
 /// How many paths wait at most, before everything below a directory is looked at instead of its parts.
 const MOST: usize = 50_000;
 
+/// How long a file that is being written is left alone, counted from the first such file: closing it ends that.
+const HELD: Duration = Duration::from_millis(10);
+
 /// How many places wait to be reconciled at most, before everything is.
 const MOST_RESCANS: usize = 1000;
 /// In whose name everything is reconciled.
@@ -28,6 +31,14 @@ pub struct Rescan {
     pub reason: &'static str,
     /// What happened before then was seen.
     pub since: Timestamp,
+}
+
+/// A place that may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub place: Place,
+    /// It is being written, so that more is about to come.
+    pub unfinished: bool,
 }
 
 /// What the engine thread is to do next.
@@ -73,7 +84,11 @@ impl Work {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What is to be looked at now, and whether with everything below it.
     paths: BTreeMap<RawPath, bool>,
+    /// What is being written, and until when it is left alone.
+    held: BTreeMap<RawPath, bool>,
+    held_until: Option<Instant>,
     rest: Work,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
@@ -104,12 +119,13 @@ impl Queue {
     }
 
     /// Adds places. A storm in one directory ends as one look at everything below it; `since` is when it began.
-    pub fn add(&self, targets: impl IntoIterator<Item = Place>, since: Timestamp) {
+    pub fn add(&self, targets: impl IntoIterator<Item = Target>, since: Timestamp) {
         let mut state = self.lock();
         for target in targets {
-            *state.paths.entry(target.path).or_default() |= target.deep;
+            state.add(target);
         }
-        if state.paths.len() > MOST {
+        if state.paths.len() + state.held.len() > MOST {
+            state.release();
             for directory in collapse(&mut state.paths) {
                 insert_rescan(&mut state.rest.rescans, directory, Rescan { reason: OVERFLOW, since });
             }
@@ -196,11 +212,13 @@ impl Queue {
         self.lock().ending
     }
 
-    /// Waits for work, or until `retry` when there is something to be tried again; takes all of it.
+    /// Waits for work, or until `retry` when there is something to be tried again; takes all of it. What is being
+    /// written is left for later, unless somebody waits for everything.
     pub fn take(&self, retry: Option<Instant>) -> Work {
         let mut state = self.lock();
         while state.paths.is_empty() && state.rest.is_empty() {
-            match retry.map(|at| at.saturating_duration_since(Instant::now())) {
+            let next = [retry, state.held_until].into_iter().flatten().min();
+            match next.map(|at| at.saturating_duration_since(Instant::now())) {
                 None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => break,
                 Some(left) => {
@@ -208,9 +226,34 @@ impl Queue {
                 }
             }
         }
+        let is_waited_for = !state.rest.waiters.is_empty() || state.rest.end;
+        if is_waited_for || state.held_until.is_some_and(|until| until <= Instant::now()) {
+            state.release();
+        }
         let mut work = std::mem::take(&mut state.rest);
         work.targets = outermost(std::mem::take(&mut state.paths));
         work
+    }
+}
+
+impl State {
+    fn add(&mut self, Target { place: Place { path, deep }, unfinished }: Target) {
+        if let Some(known) = self.paths.get_mut(&path) {
+            *known |= deep;
+        } else if unfinished {
+            *self.held.entry(path).or_default() |= deep;
+            self.held_until.get_or_insert_with(|| Instant::now() + HELD);
+        } else {
+            let deep = deep | self.held.remove(&path).unwrap_or_default();
+            self.paths.insert(path, deep);
+        }
+    }
+
+    /// What is being written is looked at all the same.
+    fn release(&mut self) {
+        self.held_until = None;
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().for_each(|(path, deep)| *self.paths.entry(path).or_default() |= deep);
     }
 }
 
@@ -284,8 +327,16 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::new(1, 0);
 
-    fn target(path: &str, deep: bool) -> Place {
+    fn place(path: &str, deep: bool) -> Place {
         Place { path: RawPath::normalized(path.as_bytes()).unwrap(), deep }
+    }
+
+    fn target(path: &str, deep: bool) -> Target {
+        Target { place: place(path, deep), unfinished: false }
+    }
+
+    fn unfinished(path: &str) -> Target {
+        Target { place: place(path, false), unfinished: true }
     }
 
     #[test]
@@ -295,9 +346,9 @@ mod tests {
             [target("/t/a", false), target("/t/a", false), target("/t/d/x", false), target("/t/d", true)],
             NOW,
         );
-        assert_eq!(queue.take(None).targets, [target("/t/a", false), target("/t/d", true)]);
+        assert_eq!(queue.take(None).targets, [place("/t/a", false), place("/t/d", true)]);
         queue.add([target("/t/d", false), target("/t/d/x", false)], NOW);
-        assert_eq!(queue.take(None).targets, [target("/t/d", false), target("/t/d/x", false)]);
+        assert_eq!(queue.take(None).targets, [place("/t/d", false), place("/t/d/x", false)]);
     }
 
     /// Whether a look at what is in the queue is a look at this path.
@@ -317,7 +368,7 @@ mod tests {
         assert!(work.rescans.values().all(|rescan| *rescan == Rescan { reason: OVERFLOW, since: NOW }));
         assert!(!work.rescans.is_empty());
         for d in 0..300 {
-            let path = target(&format!("/t/d{d}/f7"), false).path;
+            let path = place(&format!("/t/d{d}/f7"), false).path;
             assert!(covers(&work, &path), "{path}");
         }
     }
@@ -329,8 +380,7 @@ mod tests {
         let work = queue.take(None);
         assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
         assert!(
-            covers(&work, &target("/t/d1/f", false).path)
-                && covers(&work, &target("/t/d49999/f", false).path)
+            covers(&work, &place("/t/d1/f", false).path) && covers(&work, &place("/t/d49999/f", false).path)
         );
     }
 
@@ -347,11 +397,45 @@ mod tests {
     fn an_overflow_is_not_called_by_another_name() {
         let queue = Queue::default();
         let (early, late) = (NOW, Timestamp::new(2, 0));
-        let place = || target("/t", true).path;
-        queue.add_rescan(place(), Rescan { reason: OVERFLOW, since: late });
-        queue.add_rescan(place(), Rescan { reason: "mount", since: early });
+        let path = || place("/t", true).path;
+        queue.add_rescan(path(), Rescan { reason: OVERFLOW, since: late });
+        queue.add_rescan(path(), Rescan { reason: "mount", since: early });
         let wanted = Rescan { reason: OVERFLOW, since: early };
         assert_eq!(queue.take(None).rescans.into_values().collect::<Vec<_>>(), [wanted]);
+    }
+
+    #[test]
+    fn what_is_being_written_waits_for_its_end_or_a_moment() {
+        let queue = Queue::default();
+        queue.add([unfinished("/t/a"), unfinished("/t/b"), target("/t/c", false)], NOW);
+        assert_eq!(queue.take(None).targets, [place("/t/c", false)]);
+        queue.add([target("/t/a", false)], NOW);
+        assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
+        // Nothing more comes: it is looked at as it is.
+        assert_eq!(queue.take(None).targets, [place("/t/b", false)]);
+        queue.add([target("/t/a", false), unfinished("/t/a")], NOW);
+        assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
+        assert!(queue.take(Some(Instant::now())).is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_everything_gets_what_is_being_written_as_well() {
+        let queue = Queue::default();
+        queue.add([unfinished("/t/a")], NOW);
+        queue.add_rest(|work| work.waiters.push(Waiter::new().0));
+        assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
+        queue.add([unfinished("/t/a")], NOW);
+        queue.end();
+        assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
+    }
+
+    #[test]
+    fn a_storm_of_files_that_are_not_closed_stays_bounded() {
+        let queue = Queue::default();
+        queue.add((0..=MOST).map(|f| unfinished(&format!("/t/f{f}"))), NOW);
+        let work = queue.take(None);
+        assert!(work.targets.is_empty());
+        assert_eq!(work.rescans.keys().next().unwrap().as_bytes(), b"/t");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! In: a watcher. Out: places in the queue, and behind them those who asked to be told when all before is done. Nothing
 //! ends it but the monitor's end: what fails is said, tried again, and made good by a scan.
 
-use super::queue::{NewRoots, Queue, Rescan};
-use std::time::Duration;
+use super::queue::{NewRoots, Queue, Rescan, Target};
+use std::time::{Duration, Instant};
 use waxseal_model::Timestamp;
 use waxseal_observe::now;
 use waxseal_observe::watch::{self as watcher, Hint, WatchError, Watcher, What};
@@ -15,6 +15,44 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many sentences wait to be told, at most.
 const NOTES: usize = 100;
 
+/// The least and the longest pause between two reads while events keep coming: waking up costs more than an event does,
+/// and what is read together has been merged by the kernel.
+const GATHER: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(2));
+/// The pause for each place that a read brought, within those; what brought none is noise from elsewhere.
+const EACH: Duration = Duration::from_micros(100);
+/// The pause after noise.
+const NOISE: Duration = Duration::from_micros(500);
+/// How many times as long as a read took the pause after it lasts at least, within those.
+const REST: u32 = 8;
+
+/// Lets events gather in a storm, so that this thread, which goes before others, takes a small share of a processor. The
+/// first event after a pause is read at once.
+struct Gathering {
+    next: Instant,
+}
+
+impl Gathering {
+    fn new() -> Gathering {
+        Gathering { next: Instant::now() }
+    }
+
+    /// Before a read: waits until the pause after the last one is over. Says when that was.
+    fn wait(&self) -> Instant {
+        std::thread::sleep(self.next.saturating_duration_since(Instant::now()));
+        Instant::now()
+    }
+
+    /// After a read that began then, and brought so many places.
+    fn done(&mut self, began: Instant, places: usize) {
+        let now = Instant::now();
+        let by_places = match u32::try_from(places).unwrap_or(u32::MAX) {
+            0 => NOISE,
+            places => EACH * places.min(1000),
+        };
+        self.next = now + (now.duration_since(began) * REST).max(by_places).clamp(GATHER.0, GATHER.1);
+    }
+}
+
 /// Reads until the queue is ended and the watcher woken.
 pub fn read_events(mut watcher: Watcher, queue: &Queue) {
     watcher::raise_priority();
@@ -24,6 +62,7 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
     let mut failures = Failures::default();
     // When the last read began: what happened before then was read.
     let mut last = now();
+    let mut gathering = Gathering::new();
     loop {
         let at_once = waiters.is_empty() && queue.is_asked();
         let woken = watcher.wait(at_once.then_some(Duration::ZERO));
@@ -39,10 +78,14 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
                 watcher.catch_up();
             }
         }
+        let may_wait = waiters.is_empty() && matches!(woken, Ok(wake) if wake.events && !wake.woken);
+        let began = if may_wait { gathering.wait() } else { Instant::now() };
         let before = std::mem::replace(&mut last, now());
         // Also when waiting failed: what is queued can be read all the same.
         let read = watcher.read(&mut hints);
+        let places = hints.len();
         queue_hints(&mut hints, queue, before);
+        gathering.done(began, places);
         match woken.and(read) {
             Ok(()) => failures.over(&watcher, queue),
             Err(error) => {
@@ -111,14 +154,18 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
                 if what.has(What::CREATED.with(What::MOVED)) {
                     arrived.push(path.clone());
                 }
-                targets.push(Place { path, deep });
+                // What is closed, or goes by another name, is whole; links and the like are looked at a moment later.
+                let unfinished = !deep && what.is_only(What::CONTENT.with(What::CREATED));
+                targets.push(Target { place: Place { path, deep }, unfinished });
             }
             Hint::Renamed { from, to, is_dir, .. } => {
                 arrived.push(to.0.join(&to.1));
                 let both = [from, to].map(|(dir, name)| Place { path: dir.join(&name), deep: is_dir });
-                targets.extend(both);
+                targets.extend(both.map(|place| Target { place, unfinished: false }));
             }
-            Hint::Itself { dir, .. } => targets.push(Place { path: dir, deep: false }),
+            Hint::Itself { dir, .. } => {
+                targets.push(Target { place: Place { path: dir, deep: false }, unfinished: false });
+            }
             Hint::Object { inode, device, .. } => {
                 queue.add_object((device.major, device.minor, inode), since);
             }

@@ -61,11 +61,6 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// A directory that must be closed soon.
-    pub fn momentary(dir: Dir) -> Opened {
-        Opened { dir, counted: None }
-    }
-
     /// Whether it may be kept open.
     pub fn may_stay(&self) -> bool {
         self.counted.is_some()

@@ -99,6 +99,8 @@ const MOST_WORKERS: usize = 24;
 const REVIEW: Duration = Duration::from_millis(15);
 /// From how many blocks of 512 bytes in that time on the disk counts as being read.
 const FETCHING: u64 = 64;
+/// From how many open files on half of them are enough for a scan, however many are in use.
+const PLENTY: u64 = 8192;
 /// Workers need little stack: nothing here recurses.
 const STACK: usize = 256 * 1024;
 
@@ -113,12 +115,14 @@ pub fn scan<V: Visitor>(
     progress: &Progress,
 ) -> Option<Digest> {
     let open_files = limits::raise_open_files();
-    let processors = limits::processors();
+    // Counting either takes longer than a look at one place.
+    let processors = if options.threads == Some(1) { 1 } else { limits::processors() };
+    let in_use = if open_files >= PLENTY { open_files / 2 } else { limits::open_files() };
     let (least, most) = match options.threads {
         Some(threads) => (threads.max(1), threads.max(1)),
         None => (processors, MOST_WORKERS.max(processors)),
     };
-    let descriptors = Descriptors::new(open_files, limits::open_files(), most, BATCH);
+    let descriptors = Descriptors::new(open_files, in_use, most, BATCH);
     let (least, most) = (least.min(descriptors.workers), most.min(descriptors.workers));
     let queue = Queue::new(least.min(processors), descriptors);
     let shared = worker::Shared {

@@ -9,6 +9,7 @@ use crate::entry::{Entry, Look, Problem};
 use crate::probe::{self, ATTEMPTS};
 use crate::read::{Content, PIECE, Stream, to_model};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -52,6 +53,10 @@ impl<D> Here<D> {
     }
 }
 
+/// The directory that holds the last root: the next one is often there too.
+#[derive(Default)]
+struct Above(RefCell<Option<(RawPath, Arc<Opened>)>>);
+
 /// The memory that a worker reuses.
 struct Buffers {
     names: Vec<MaybeUninit<u8>>,
@@ -86,9 +91,10 @@ impl<V: Visitor> Shared<'_, V> {
         roots.dedup();
         let node = Arc::new(Node::new(None, b"", top));
         let mut entries = Vec::new();
+        let above = Above::default();
         for path in roots {
             let mut entry = Entry::new(path.as_bytes());
-            match Dir::parent_of(&path).and_then(|(dir, name)| dir.stat(&name)) {
+            match self.above(&above, &path).and_then(|(dir, name)| dir.stat(&name)) {
                 Ok(state) => entry.stated(state),
                 // Below what is no directory (any more) is nothing.
                 Err(FileError::NotFound | FileError::WrongType) => {}
@@ -99,14 +105,37 @@ impl<V: Visitor> Shared<'_, V> {
         self.visitor.plan(&node, &mut entries);
         let mut own = self.queue.own();
         self.hand_out(node, entries, None, &mut own, |path| {
-            // There may be more roots than files that can be open.
-            let (dir, name) = Dir::parent_of(&RawPath::new(path))?;
-            Ok((Arc::new(Opened::momentary(dir)), Cow::Owned(name)))
+            let (dir, name) = self.above(&above, &RawPath::new(path))?;
+            Ok((dir, Cow::Owned(name)))
         });
         while let Some(work) = own.next() {
             self.queue.put_back(work);
         }
         self.queue.finished();
+    }
+
+    /// The directory that holds a root, and the root's name there. It stays open while there is room for it.
+    fn above(&self, above: &Above, path: &RawPath) -> Result<(Arc<Opened>, Vec<u8>), FileError> {
+        let open = || -> Result<(Arc<Opened>, Vec<u8>), FileError> {
+            let (dir, name) = Dir::parent_of(path)?;
+            Ok((Arc::new(self.queue.descriptors.opened(dir)), name))
+        };
+        let Some(parent) = path.parent().filter(|_| self.remote.holding(path).is_none()) else {
+            return open();
+        };
+        let mut last = above.0.borrow_mut();
+        match &*last {
+            Some((path_of_last, dir)) if *path_of_last == parent => {
+                Ok((Arc::clone(dir), path.name().to_vec()))
+            }
+            _ => {
+                // Closed first: there may be no room for two.
+                *last = None;
+                let (dir, name) = open()?;
+                *last = Some((parent, Arc::clone(&dir)));
+                Ok((dir, name))
+            }
+        }
     }
 
     pub fn into_result(self) -> Option<Digest> {

@@ -41,6 +41,11 @@ impl What {
         self.0 & other.0 != 0
     }
 
+    /// Whether nothing but `other` happened.
+    pub fn is_only(self, other: What) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     /// Both together.
     #[must_use]
     pub const fn with(self, other: What) -> What {
