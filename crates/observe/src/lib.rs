@@ -16,6 +16,6 @@ pub use scan::{Node, Options, Progress, Root, Visitor, scan};
 pub use waxseal_hash::Algorithms;
 pub use waxseal_os::accounts::Accounts;
 pub use waxseal_os::files::FileError;
-pub use waxseal_os::limits::{now, thread_cpu_time};
+pub use waxseal_os::limits::{let_code_go, now, thread_cpu_time};
 #[cfg(target_os = "linux")]
 pub use waxseal_os::{control, priority, watcher as watch};

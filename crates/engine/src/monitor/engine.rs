@@ -25,6 +25,9 @@ use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, St
 /// How long to wait before trying again to record.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// After how long without work memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Why nothing can be recorded, and when to try again.
 pub struct Blind {
     since: Timestamp,
@@ -106,8 +109,15 @@ impl<'a> Engine<'a> {
         let watching = self.baseline.stored.entries;
         (self.tell)(Event::Ready { coverage, watching });
         self.patrol.set(&self.rules.coverage.config().scan);
+        let mut is_tidy = false;
         loop {
-            let mut work = self.queue.take(self.blind.as_ref().map(|blind| blind.retry));
+            let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
+            let retry = self.blind.as_ref().map(|blind| blind.retry);
+            let mut work = self.queue.take([retry, quiet].into_iter().flatten().min());
+            is_tidy = work.is_empty() && quiet.is_some_and(|quiet| quiet <= Instant::now());
+            if is_tidy {
+                waxseal_observe::let_code_go();
+            }
             let end = work.end;
             let waiters = std::mem::take(&mut work.waiters);
             let unheard = std::mem::take(&mut work.unheard);

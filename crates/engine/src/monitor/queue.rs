@@ -68,7 +68,8 @@ pub struct Work {
 }
 
 impl Work {
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
         let Work { targets, objects, rescans, notes, waiters, arrived: _, unheard: _, words, reload, end } =
             self;
         targets.is_empty()
