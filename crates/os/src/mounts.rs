@@ -32,6 +32,8 @@ pub struct Mount {
     pub source: Vec<u8>,
     /// Whether the filesystem itself takes no writes.
     pub read_only: bool,
+    /// Of an overlay: the directory that takes its writes, as it was given to whoever mounted it.
+    pub upper: Option<RawPath>,
 }
 
 /// What a type of filesystem tells about changes.
@@ -151,9 +153,12 @@ fn line(line: &[u8]) -> Option<Mount> {
     fields.find(|field| *field == b"-")?;
     let kind = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
     let source = unescape(fields.next()?);
-    let read_only = fields.next().unwrap_or_default().split(|b| *b == b',').any(|option| option == b"ro");
+    let mut options = fields.next().unwrap_or_default().split(|b| *b == b',');
+    let read_only = options.clone().any(|option| option == b"ro");
+    let upper = options.find_map(|option| option.strip_prefix(b"upperdir=")).filter(|_| kind == "overlay");
+    let upper = upper.map(|path| RawPath::new(unescape(path)));
     let absolute = root.as_bytes().starts_with(b"/") && point.as_bytes().starts_with(b"/");
-    absolute.then_some(Mount { id, parent, device, root, point, kind, source, read_only })
+    absolute.then_some(Mount { id, parent, device, root, point, kind, source, read_only, upper })
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -255,6 +260,7 @@ mod tests {
 30 22 0:25 /@home /home rw shared:2 master:9 - btrfs /dev/sda2 ro,subvolid=257,subvol=/@home
 31 22 0:26 / /srv/a\\040b\\012c\\134d rw - fuse.sshfs user@host:/x rw
 nonsense
+33 22 0:28 / /merged rw - overlay none rw,lowerdir=/l,upperdir=/up\\054per,workdir=/w
 32 22 0:x / /bad rw - ext4 /dev/vdb rw
 33 22 0:27 / /cut rw shared:4
 ";
@@ -262,7 +268,7 @@ nonsense
     #[test]
     fn reads_lines_and_leaves_out_nonsense() {
         let mounts = parse(TEXT);
-        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts.len(), 4);
         assert_eq!(mounts[0].point, path("/"));
         assert_eq!(mounts[0].device, DeviceNumber { major: 254, minor: 0 });
         assert!(!mounts[0].read_only);
@@ -270,7 +276,8 @@ nonsense
         assert_eq!(mounts[1].source, b"/dev/sda2");
         assert!(mounts[1].read_only);
         assert_eq!(mounts[2].point, path("/srv/a b\nc\\d"));
-        assert_eq!(mounts[2].nature(), Nature::Remote);
+        assert_eq!((mounts[2].nature(), &mounts[2].upper), (Nature::Remote, &None));
+        assert_eq!(mounts[3].upper, Some(path("/up,per")));
     }
 
     #[test]
@@ -307,7 +314,7 @@ nonsense
         fn changed_lines_are_taken(at in 0usize..300, byte in any::<u8>()) {
             let mut text = TEXT.to_vec();
             if let Some(b) = text.get_mut(at) { *b = byte; }
-            prop_assert!(parse(&text).len() <= 5);
+            prop_assert!(parse(&text).len() <= 6);
         }
     }
 }

@@ -11,6 +11,7 @@ mod coverage;
 mod filesystem;
 mod follow;
 mod hint;
+mod layer;
 mod places;
 mod plan;
 mod selftest;

@@ -31,6 +31,8 @@ pub(super) struct Filesystem {
     pub device: DeviceNumber,
     /// Its mounts that matter to a root, one that shows all of it first.
     pub mounts: Vec<Mount>,
+    /// Overlays whose upper layer lies on it, as if each were a mount of that layer.
+    pub layers: Vec<Mount>,
     /// Paths of the roots that lie on it.
     pub roots: Vec<RawPath>,
     pub keep_pidfds: bool,
@@ -100,6 +102,7 @@ impl Filesystem {
             group,
             device,
             mounts: Vec::new(),
+            layers: Vec::new(),
             roots: Vec::new(),
             keep_pidfds: false,
             verdict: Verdict::NotTested,
@@ -415,7 +418,8 @@ impl Filesystem {
 
     fn seen(&self, located: &Located, batch: &Batch<'_>) -> Option<View> {
         let mut sight = Sight::default();
-        for real in self.mounts.iter().filter_map(|mount| mount.shows(&located.inner)) {
+        let shown = self.mounts.iter().chain(&self.layers);
+        for real in shown.filter_map(|mount| mount.shows(&located.inner)) {
             places::see(batch.roots, batch.ignored, &real, &mut sight);
         }
         for mount in &self.mounts {

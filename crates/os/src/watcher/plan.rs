@@ -6,6 +6,7 @@
 use super::chain::Chain;
 use super::coverage::{Backend, Coverage, blind};
 use super::filesystem::Filesystem;
+use super::layer;
 use super::places::{self, Root, WatchRoot};
 use super::selftest::{self, Verdict};
 use super::{Hint, Options};
@@ -146,9 +147,16 @@ impl Builder<'_> {
     fn area(&mut self, area: &Area<'_>) -> Option<Coverage> {
         let place = rebase(&area.top, &area.root.real, &area.root.path)?;
         let mut watched = match (area.mount.nature(), &area.object) {
-            (Nature::Local, Some(object)) => match self.mark(area, object) {
+            (Nature::Local, Some(object)) => match self.mark(area.mount, &area.root.path, object) {
                 Ok(tested) => Watched { backend: Backend::Fanotify, tested, notes: Vec::new() },
-                Err(why) => self.inotify(area, object, format!("fanotify is not used: {why}")),
+                Err(why) if area.mount.kind != "overlay" => self.inotify(area, object, not_marked(&why)),
+                Err(_) => match self.mark_upper(area) {
+                    Ok(tested) => {
+                        let notes = vec![BESIDE_OVERLAY.to_owned()];
+                        Watched { backend: Backend::Fanotify, tested, notes }
+                    }
+                    Err(why) => self.inotify(area, object, not_marked(&why)),
+                },
             },
             (nature, _) => {
                 Watched { backend: Backend::Polling, tested: false, notes: vec![unwatched(nature, area)] }
@@ -164,13 +172,29 @@ impl Builder<'_> {
         Some(Coverage { root, place, backend: watched.backend, tested: watched.tested, blind })
     }
 
-    /// Marks the filesystem of an area. True when it is known to work.
-    fn mark(&mut self, area: &Area<'_>, object: &OwnedFd) -> Result<bool, String> {
-        let device = area.mount.device;
+    /// Marks the filesystem that takes the writes of an overlay. True when it is known to work.
+    fn mark_upper(&mut self, area: &Area<'_>) -> Result<bool, String> {
+        let layer = layer::upper(area.mount, self.table)?;
+        let tested = self.mark(&layer.mount, &area.root.path, &layer.object)?;
+        let of_it = |(filesystem, _): &&mut (Filesystem, bool)| filesystem.device == layer.mount.device;
+        if let Some((filesystem, _)) = self.filesystems.iter_mut().find(of_it) {
+            if !filesystem.mounts.contains(&layer.mount) {
+                filesystem.mounts.push(layer.mount);
+                filesystem.mounts.sort_by_key(|mount| mount.root.as_bytes().len());
+            }
+            if !filesystem.layers.contains(&layer.shown) {
+                filesystem.layers.push(layer.shown);
+            }
+        }
+        Ok(tested)
+    }
+
+    /// Marks the filesystem of a mount, for a root. True when it is known to work.
+    fn mark(&mut self, mount: &Mount, root: &RawPath, object: &OwnedFd) -> Result<bool, String> {
+        let device = mount.device;
         if let Some((_, why)) = self.unmarked.iter().find(|(failed, _)| *failed == device) {
             return Err(why.clone());
         }
-        let root = &area.root.path;
         if let Some((filesystem, tested)) =
             self.filesystems.iter_mut().find(|(known, _)| known.device == device)
         {
@@ -179,7 +203,7 @@ impl Builder<'_> {
             }
             return Ok(*tested);
         }
-        match self.marked(area.mount, object) {
+        match self.marked(mount, object) {
             Ok((mut filesystem, tested)) => {
                 filesystem.roots = vec![root.clone()];
                 self.filesystems.push((filesystem, tested));
@@ -215,7 +239,12 @@ impl Builder<'_> {
         filesystem.forget();
         filesystem.id = places::filesystem_id(object.as_fd());
         filesystem.keep_pidfds = self.options.pidfds;
+        filesystem.layers = Vec::new();
         filesystem.mounts = relevant(self.table, device, self.roots);
+        if filesystem.mounts.is_empty() {
+            // It is watched for the sake of what lies elsewhere.
+            filesystem.mounts.push(mount.clone());
+        }
         if parts(&filesystem.mounts) > PARTS {
             return Err(format!("more than {PARTS} parts of the filesystem are mounted apart"));
         }
@@ -277,6 +306,14 @@ impl Builder<'_> {
         self.trees.push(tree);
         Ok(())
     }
+}
+
+/// What the mark on the filesystem of an upper layer does not see.
+const BESIDE_OVERLAY: &str = "writes to the lower layers of the overlay, and writes through a hard link that lies \
+                              outside of the root";
+
+fn not_marked(why: &str) -> String {
+    format!("fanotify is not used: {why}")
 }
 
 fn unwatched(nature: Nature, area: &Area<'_>) -> String {

@@ -14,7 +14,7 @@ fn filesystems_say_whether_they_can_be_marked() {
         let object = fs::File::open(&place.at).unwrap();
         let expected = match place.kind {
             Kind::Btrfs => Err(MarkError::BtrfsSubvolume),
-            Kind::Overlay => Err(MarkError::Unsupported),
+            Kind::Layered | Kind::Overlay => Err(MarkError::Unsupported),
             _ => Ok(()),
         };
         assert_eq!(group.mark_filesystem(object.as_fd()), expected);

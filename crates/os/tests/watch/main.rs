@@ -11,6 +11,7 @@
 mod cookies;
 mod fixture;
 mod groups;
+mod layers;
 mod limits;
 mod mounts;
 mod names;
