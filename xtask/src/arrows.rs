@@ -18,9 +18,10 @@ pub fn run() -> Result<ExitCode> {
         println!("arrows: {finding}");
     }
     println!(
-        "arrows: {} packages in Cargo.lock (at most {}), {} findings",
+        "arrows: {} packages in Cargo.lock (at most {}) and {} of notify, {} findings",
         report.packages,
         rules::PACKAGE_CEILING,
+        report.of_notify,
         report.findings.len()
     );
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -29,6 +30,7 @@ pub fn run() -> Result<ExitCode> {
 struct Report {
     findings: Vec<String>,
     packages: usize,
+    of_notify: usize,
 }
 
 fn report() -> Result<Report> {
@@ -36,7 +38,8 @@ fn report() -> Result<Report> {
     let lock = lock::read()?;
     findings.extend(lock::findings(&lock));
     findings.extend(sources::findings()?);
-    Ok(Report { findings, packages: lock.len() })
+    let packages = lock::counted(&lock);
+    Ok(Report { findings, packages, of_notify: lock.len() - packages })
 }
 
 #[cfg(test)]

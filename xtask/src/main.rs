@@ -8,6 +8,7 @@
 mod arrows;
 mod bench;
 mod bpf;
+mod cross_check;
 mod fuzz;
 mod project;
 mod system_packages;
@@ -33,6 +34,8 @@ enum Command {
     /// Does everything to files that can be done, while the monitor is stopped, overrun and killed; its record must be
     /// what the disk says
     Torture(torture::Options),
+    /// Builds the program for macOS and Windows, as far as this machine can, and watches a directory under wine
+    CrossCheck,
     /// Times the program beside its peers and beside what the machine can do at all
     Bench(bench::Options),
     /// Times the monitor: changes, storms, its start and its idling
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Arrows => arrows::run(),
         Command::Torture(options) => torture::run(&options),
+        Command::CrossCheck => cross_check::run(),
         Command::Bench(options) => bench::run(&options),
         Command::BenchWatch(options) => bench::watch::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -23,7 +23,12 @@ const TOOLS: &[(&str, &str)] = &[
 /// Installs what is missing, as far as this user on this system may. What then still is missing is printed and
 /// not fatal: the tests that need it say that they were skipped.
 pub fn install_missing() {
-    let missing = missing_packages();
+    install_missing_of(TOOLS);
+}
+
+/// As [`install_missing`], for other programs: each a name or an absolute path, and the Debian package it comes in.
+pub fn install_missing_of(tools: &[(&str, &'static str)]) {
+    let missing = missing_packages(tools);
     if missing.is_empty() {
         return;
     }
@@ -37,14 +42,14 @@ pub fn install_missing() {
         apt_get(&["update"], &[]);
         apt_get(&["install"], &missing);
     }
-    let missing = missing_packages();
+    let missing = missing_packages(tools);
     if !missing.is_empty() {
         println!("could not install: {}", missing.join(" "));
     }
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    let mut packages: Vec<_> = TOOLS
+fn missing_packages(tools: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = tools
         .iter()
         .filter(|(program, _)| find_program(program).is_none())
         .map(|(_, package)| *package)

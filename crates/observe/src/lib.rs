@@ -17,5 +17,4 @@ pub use waxseal_hash::Algorithms;
 pub use waxseal_os::accounts::Accounts;
 pub use waxseal_os::files::FileError;
 pub use waxseal_os::limits::{let_code_go, now, thread_cpu_time};
-#[cfg(target_os = "linux")]
 pub use waxseal_os::{control, priority, watcher as watch};

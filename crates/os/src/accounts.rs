@@ -10,6 +10,12 @@ pub struct Accounts {
     groups: HashMap<u32, Option<String>>,
 }
 
+/// The name of the user this process acts as, or the number when there is none.
+pub fn me() -> String {
+    let uid = crate::limits::effective_uid();
+    user_name(uid).unwrap_or_else(|| uid.to_string())
+}
+
 /// How many names are remembered; more numbers than this are asked anew.
 const REMEMBERED: usize = 4096;
 /// The largest buffer offered to the system for one account.

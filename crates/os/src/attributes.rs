@@ -2,7 +2,9 @@
 
 use crate::files::{FileError, inode_flags};
 use rustix::io::Errno;
-use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use waxseal_model::state::Xattrs;
 
 /// What needs a descriptor to be seen.
@@ -16,8 +18,14 @@ pub struct Attributes {
 
 /// How often a list that changes while being read is read again.
 const TRIES: usize = 8;
-/// The kernel's own limit of one value and of one list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
-const LARGEST: usize = 64 * 1024;
+/// The kernel's own limit of one value and of one list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`). macOS has none
+/// for resource forks, which nobody has made large since the nineties.
+const LARGEST: usize = if cfg!(target_os = "linux") { 64 * 1024 } else { 16 << 20 };
+/// What the kernel says of a name that an object does not have.
+#[cfg(target_os = "linux")]
+const ABSENT: Errno = Errno::NODATA;
+#[cfg(not(target_os = "linux"))]
+const ABSENT: Errno = Errno::NOATTR;
 
 pub(crate) fn of_open(fd: BorrowedFd<'_>) -> Result<Attributes, FileError> {
     let xattrs = read(
@@ -28,6 +36,7 @@ pub(crate) fn of_open(fd: BorrowedFd<'_>) -> Result<Attributes, FileError> {
 }
 
 /// Attributes through `/proc`, since the calls on descriptors refuse one opened with `O_PATH`.
+#[cfg(target_os = "linux")]
 pub(crate) fn of_node(fd: BorrowedFd<'_>) -> Result<Attributes, FileError> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let xattrs = read(
@@ -55,7 +64,7 @@ fn read(
             match sized(&|buffer: &mut [u8]| get(name, buffer)) {
                 Ok(value) => drop(xattrs.insert(name.into(), value.into())),
                 // It vanished between list and look: the list is read again.
-                Err(FileError::Os(Errno::NODATA)) => whole = false,
+                Err(FileError::Os(ABSENT)) => whole = false,
                 Err(error) => return Err(error),
             }
         }
@@ -82,6 +91,7 @@ fn sized(call: &impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, F
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 

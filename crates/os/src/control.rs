@@ -5,19 +5,24 @@
 #![allow(clippy::disallowed_methods, reason = "this is the home of file access")]
 
 use crate::limits;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many peers may wait to be accepted.
-const BACKLOG: i32 = 32;
+#[cfg(target_os = "linux")]
+#[path = "control/linux.rs"]
+mod system;
+#[cfg(not(target_os = "linux"))]
+#[path = "control/other.rs"]
+mod system;
+
+use system::Doorbell;
 
 /// Accepts peers. Its name is taken away when it is dropped.
 #[derive(Debug)]
@@ -25,18 +30,17 @@ pub struct Listener {
     socket: UnixListener,
     dir: OwnedFd,
     name: String,
-    closed: Arc<OwnedFd>,
+    closed: Arc<Doorbell>,
 }
 
 /// Ends a [`Listener::accept`] from another thread.
 #[derive(Debug, Clone)]
-pub struct Closer(Arc<OwnedFd>);
+pub struct Closer(Arc<Doorbell>);
 
 impl Closer {
     /// Makes the present and every later call return.
     pub fn close(&self) {
-        // It can only fail when the counter is full, which is as good.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        self.0.ring();
     }
 }
 
@@ -47,19 +51,14 @@ impl Listener {
     /// # Errors
     /// As the system says: no room on the disk, no right to write, no /proc.
     pub fn bind(dir: &Path, name: &str) -> io::Result<Listener> {
-        let dir = open_dir(dir)?;
-        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        let at = system::open_dir(dir)?;
+        match rustix::fs::unlinkat(&at, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // Before it has a name: the name is made with this mode.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        rustix::net::bind(&socket, &address(dir.as_fd(), name)?)?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        let closed = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok(Listener { socket: socket.into(), dir, name: name.into(), closed })
+        let socket = system::listen(dir, &at, name)?;
+        let closed = Arc::new(Doorbell::new()?);
+        Ok(Listener { socket, dir: at, name: name.into(), closed })
     }
 
     /// What ends it.
@@ -117,11 +116,7 @@ impl Stream {
     /// # Errors
     /// `NotFound` and `ConnectionRefused` when nobody does.
     pub fn connect(dir: &Path, name: &str) -> io::Result<Stream> {
-        let dir = open_dir(dir)?;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        rustix::net::connect(&socket, &address(dir.as_fd(), name)?)?;
-        Stream::new(socket.into())
+        Stream::new(system::connect(dir, name)?)
     }
 
     fn new(stream: UnixStream) -> io::Result<Stream> {
@@ -134,8 +129,8 @@ impl Stream {
     /// # Errors
     /// When the kernel does not tell.
     pub fn is_trusted(&self) -> io::Result<bool> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.0)?.uid;
-        Ok(peer.is_root() || peer.as_raw() == limits::effective_uid())
+        let peer = system::peer(&self.0)?;
+        Ok(peer == 0 || peer == limits::effective_uid())
     }
 
     /// Reads a line, without its newline: at most `limit` bytes, within `time` altogether (`None`: for as long as it
@@ -181,10 +176,10 @@ impl Stream {
 
     /// Whether the peer has ended.
     pub fn is_over(&self) -> bool {
-        let mut fds = [PollFd::new(&self.0, PollFlags::RDHUP)];
+        let mut fds = [PollFd::new(&self.0, system::ENDED)];
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)).is_ok()
-            && fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+            && fds[0].revents().intersects(system::ENDED | PollFlags::HUP | PollFlags::ERR)
     }
 }
 
@@ -195,14 +190,6 @@ fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
         left => Ok(Some(left)),
     }
-}
-
-fn open_dir(dir: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn address(dir: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix, Errno> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
 #[cfg(test)]

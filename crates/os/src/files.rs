@@ -12,53 +12,12 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 use waxseal_model::{DeviceNumber, Digests, Extra, FileState, FileType, RawPath, Timestamp, flags};
 
 use crate::attributes::{self, Attributes};
+pub use crate::file_error::FileError;
 use crate::remote::{FarFd, Mounts, Remote};
-
-/// A system call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FileError {
-    /// Nothing has this name, or it vanished meanwhile.
-    #[error("it does not exist")]
-    NotFound,
-    /// The object is of another type than the caller was told: a link, or no regular file, or no directory.
-    #[error("it changed its type while it was being looked at")]
-    WrongType,
-    /// A name with a slash, a NUL byte, or of no length.
-    #[error("the name is not one that a directory can hold")]
-    BadName,
-    /// The server or the program behind its filesystem is silent for so long.
-    #[error(
-        "its filesystem did not answer within {0:?}: see to the server or program behind it, or exclude it in the config"
-    )]
-    NoAnswer(Duration),
-    /// Any other refusal of the kernel.
-    #[error("{}", describe(.0))]
-    Os(Errno),
-}
-
-fn describe(errno: &Errno) -> String {
-    let text = std::io::Error::from(*errno).to_string();
-    match *errno {
-        Errno::ACCESS | Errno::PERM => format!("{text}: run as root, or exclude it in the config"),
-        Errno::MFILE | Errno::NFILE => format!("{text}: raise the limit of open files (ulimit -n)"),
-        Errno::IO => format!("{text}: the disk or filesystem has an error here"),
-        _ => text,
-    }
-}
-
-impl From<Errno> for FileError {
-    fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::NOENT => FileError::NotFound,
-            Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV | Errno::NXIO => FileError::WrongType,
-            other => FileError::Os(other),
-        }
-    }
-}
+pub use crate::stamp::Stamp;
 
 /// Most names fit here; rustix copies a longer one to the heap.
 fn component(name: &[u8]) -> Result<&[u8], FileError> {
@@ -195,26 +154,6 @@ impl Fd {
             Fd::Near(_) => Fd::Near(fd),
             Fd::Far(parent) => Fd::Far(parent.sibling(fd)),
         }
-    }
-}
-
-/// What moves when a file's content or attributes do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// Inode number.
-    pub inode: u64,
-    /// Length in bytes.
-    pub size: u64,
-    /// Last content change.
-    pub mtime: Timestamp,
-    /// Last change of any kind.
-    pub ctime: Timestamp,
-}
-
-impl From<&FileState> for Stamp {
-    fn from(state: &FileState) -> Stamp {
-        let FileState { inode, size, mtime, ctime, .. } = *state;
-        Stamp { inode, size, mtime, ctime }
     }
 }
 

@@ -16,7 +16,8 @@ pub fn raise_open_files() -> u64 {
 /// How many files this process has open now; where the system does not tell, what a process of this kind has.
 #[allow(clippy::disallowed_methods, reason = "the kernel's own list, of this process")]
 pub fn open_files() -> u64 {
-    std::fs::read_dir("/proc/self/fd").map_or(32, |list| list.count() as u64)
+    let list = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    std::fs::read_dir(list).map_or(32, |list| list.count() as u64)
 }
 
 /// Processor time, user and system, that all threads of this process have used.
@@ -45,7 +46,7 @@ pub fn blocks_read() -> u64 {
 /// be most of the memory.
 #[allow(unsafe_code, reason = "mallopt has no safe wrapper")]
 pub fn bound_allocator() {
-    #[cfg(target_env = "gnu")]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only sets parameters; it is called before other threads exist.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 4);

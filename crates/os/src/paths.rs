@@ -6,7 +6,6 @@
 )]
 
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use waxseal_model::RawPath;
 
@@ -23,31 +22,55 @@ pub fn absolute(typed: &Path) -> io::Result<RawPath> {
             _ => path.canonicalize()?,
         };
     }
-    RawPath::normalized(path.as_os_str().as_bytes()).map_err(|error| io::Error::other(error.to_string()))
+    RawPath::normalized(from_path(&path).as_bytes()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// The path with every link followed, where it exists; as [`absolute`] where it does not.
 pub fn real(path: &Path) -> Option<RawPath> {
     match path.canonicalize() {
-        Ok(path) => Some(RawPath::new(path.into_os_string().into_vec())),
+        Ok(path) => Some(from_path(&path)),
         Err(_) => absolute(path).ok(),
     }
 }
 
-/// The path for the standard library.
-pub fn to_path(path: &RawPath) -> PathBuf {
-    PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()))
+#[cfg(unix)]
+mod system {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    /// The bytes of a path of the standard library.
+    pub fn from_path(path: &Path) -> RawPath {
+        RawPath::new(path.as_os_str().as_bytes())
+    }
+
+    /// The path for the standard library.
+    pub fn to_path(path: &RawPath) -> PathBuf {
+        PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()))
+    }
+
+    /// The path of these bytes, as they stand in a list that another program wrote.
+    pub fn named(bytes: &[u8]) -> PathBuf {
+        PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+    }
+
+    /// Whether others than the owner may write to what stands there.
+    pub fn others_may_write(path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        path.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0)
+    }
+
+    /// The name this host calls itself.
+    pub fn host_name() -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
 }
+#[cfg(windows)]
+use crate::windows::paths as system;
+pub use system::{from_path, host_name, named, others_may_write, to_path};
 
 /// Whether anything has the name, be it a link that leads nowhere.
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-/// Whether others than the owner may write to what stands there.
-pub fn others_may_write(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    path.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0)
 }
 
 /// Whether a directory stands there, not a link to one.
@@ -67,9 +90,4 @@ pub fn distribution() -> Option<String> {
         .find_map(|p| std::fs::read_to_string(p).ok())?;
     let id = text.lines().find_map(|line| line.strip_prefix("ID="))?;
     Some(id.trim_matches(['"', '\'']).to_string())
-}
-
-/// The name this host calls itself.
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -3,6 +3,7 @@
 
 /// A writer that opens a file while we hold a lease on it raises SIGIO, whose default is to end the process: anybody
 /// who may write a watched file could end the monitor.
+#[cfg(target_os = "linux")]
 pub(crate) fn ignore_broken_leases() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -7,20 +7,18 @@
 
 mod chain;
 mod cookie;
-mod coverage;
 mod filesystem;
 mod follow;
-mod hint;
 mod layer;
 mod places;
 mod plan;
 mod selftest;
 
+pub use crate::watching::coverage::{Backend, Coverage};
+pub use crate::watching::hint::{Hint, Loss, Process, What};
+pub use crate::watching::{Options, Wake, WatchError, WatchRoot};
 pub(crate) use cookie::Cookie;
-pub use coverage::{Backend, Coverage};
 pub use follow::PathWatch;
-pub use hint::{Hint, Loss, Process, What};
-pub use places::WatchRoot;
 
 use crate::inotify::{Report, Tree};
 use crate::mounts::{Mount, MountWatch, rebase};
@@ -31,54 +29,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use waxseal_model::RawPath;
-
-/// How to watch.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How many events each filesystem's queue holds before events are lost: 2 to 4,194,304, some 128 bytes of kernel
-    /// memory each when full. More than the system's own limit takes the right to change that limit for a moment.
-    pub queue_limit: usize,
-    /// A directory for a canary, such as the state directory: when a filesystem that holds it is marked, a file is made
-    /// and removed there, and fanotify is only relied on when that is seen. [`Watcher::catch_up`] makes its files there.
-    pub canary_dir: Option<PathBuf>,
-    /// Directories below the roots that raise no hints, such as the state directory. A path as the roots give it.
-    pub ignored: Vec<RawPath>,
-    /// Whether hints have descriptors of processes. Each costs a microsecond and an open file while it is kept.
-    pub pidfds: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { queue_limit: 1 << 20, canary_dir: None, ignored: Vec::new(), pidfds: false }
-    }
-}
-
-/// Why there can be no watcher, or not any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WatchError {
-    /// The mount table cannot be read.
-    #[error("the mount table cannot be read (is /proc mounted?): {}", std::io::Error::from(*.0))]
-    MountTable(Errno),
-    /// A root, or a directory on the way to it, could not be looked at, for want of memory or open files.
-    #[error("a watched path cannot be looked at: {}", std::io::Error::from(*.0))]
-    Root(Errno),
-    /// Waiting failed.
-    #[error("cannot wait for events: {}", std::io::Error::from(*.0))]
-    Wait(Errno),
-}
-
-/// Why [`Watcher::wait`] returned; neither when the time was up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wake {
-    /// There is something to [`Watcher::read`].
-    pub events: bool,
-    /// [`Waker::wake`] was called.
-    pub woken: bool,
-}
 
 /// Wakes the thread that waits for events.
 #[derive(Debug, Clone)]

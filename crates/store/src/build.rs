@@ -2,11 +2,11 @@
 
 use crate::baseline::{NewBaseline, insert_baseline};
 use crate::error::StoreError;
+use crate::permissions;
 use crate::state_dir::{StateDir, sync_parent};
 use crate::{Store, connect, schema};
 use rusqlite::Connection;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use waxseal_model::Digest;
@@ -32,8 +32,9 @@ impl Builder {
         let temporary = dir.path().join("waxseal.db.new");
         remove(&temporary);
         let mut create = fs::OpenOptions::new();
-        create.write(true).create_new(true).mode(0o600);
-        create.open(&temporary).map_err(|error| StoreError::io(&temporary, error))?;
+        permissions::with_mode(create.write(true).create_new(true), 0o600)
+            .open(&temporary)
+            .map_err(|error| StoreError::io(&temporary, error))?;
         // From here on, whatever goes wrong takes the file away again.
         let builder = Builder { dir: dir.clone(), temporary, connection: Mutex::default() };
         let connection = empty_database(&builder.temporary)?;
@@ -53,7 +54,7 @@ impl Builder {
             connection.close().map_err(|(_, error)| error)?;
         }
         let io = |error| StoreError::io(&self.temporary, error);
-        fs::File::open(&self.temporary).and_then(|file| file.sync_all()).map_err(io)?;
+        permissions::sync_file(&self.temporary).map_err(io)?;
         fs::rename(&self.temporary, self.dir.database()).map_err(io)?;
         // A baseline that was said to have failed must not be there all the same.
         let named = sync_parent(&self.dir.database()).map_err(io).and_then(|()| Store::open(&self.dir));

@@ -40,8 +40,7 @@ pub enum StoreError {
 }
 
 fn show(path: &std::path::Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    waxseal_model::escape::for_people(path.as_os_str().as_bytes())
+    waxseal_model::escape::for_people(path.as_os_str().as_encoded_bytes())
 }
 
 impl StoreError {

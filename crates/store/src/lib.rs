@@ -15,6 +15,7 @@ pub mod error;
 pub mod full_scan;
 pub mod gaps;
 pub mod lock;
+mod permissions;
 pub mod scans;
 mod schema;
 pub mod state_dir;

@@ -1,16 +1,19 @@
 //! The lock that makes one monitor (or one init) the only one.
 
 use crate::error::StoreError;
+use crate::permissions;
 use crate::state_dir::StateDir;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Held while it lives; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// Where the holder's line is, when that is not the file itself.
+    line: Option<File>,
 }
 
 impl Lock {
@@ -21,22 +24,18 @@ impl Lock {
     pub fn take(dir: &StateDir, holder: &str) -> Result<Lock, StoreError> {
         let path = dir.lock_file();
         let io = |error| StoreError::io(&path, error);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = permissions::with_mode(&mut options, 0o600).open(&path).map_err(io)?;
         match try_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked(dir.path().to_path_buf(), read_holder(&mut file)));
+                return Err(StoreError::Locked(dir.path().to_path_buf(), read_holder(dir, &mut file)));
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let mut lock = Lock { file };
+        let line = permissions::LOCKS_KEEP_READERS_OUT.then(|| File::create(line_file(dir)).ok()).flatten();
+        let mut lock = Lock { file, line };
         lock.describe(holder);
         Ok(lock)
     }
@@ -44,7 +43,7 @@ impl Lock {
     /// Leaves another line for others to read. A full disk must not keep anybody from watching: the line is a
     /// courtesy, and nothing is said when it cannot be written.
     pub fn describe(&mut self, holder: &str) {
-        let file = &mut self.file;
+        let file = self.line.as_mut().unwrap_or(&mut self.file);
         let _ = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -55,7 +54,7 @@ impl Lock {
     pub fn holder(dir: &StateDir) -> Option<String> {
         let mut file = OpenOptions::new().read(true).open(dir.lock_file()).ok()?;
         match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
+            Err(TryLockError::WouldBlock) => Some(read_holder(dir, &mut file)),
             _ => {
                 let _ = file.unlock();
                 None
@@ -83,7 +82,17 @@ fn try_for_a_moment(file: &File) -> Result<(), TryLockError> {
     file.try_lock()
 }
 
-fn read_holder(file: &mut File) -> String {
+/// Where the holder's line is on systems on which nobody can read a locked file.
+fn line_file(dir: &StateDir) -> PathBuf {
+    dir.path().join("waxseal.holder")
+}
+
+fn read_holder(dir: &StateDir, file: &mut File) -> String {
+    let mut line = None;
+    if permissions::LOCKS_KEEP_READERS_OUT {
+        line = File::open(line_file(dir)).ok();
+    }
+    let file = line.as_mut().unwrap_or(file);
     let mut bytes = Vec::new();
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4096).read_to_end(&mut bytes));
     waxseal_model::escape::for_people(&bytes)

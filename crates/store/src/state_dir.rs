@@ -1,9 +1,9 @@
 //! The state directory: who may own it, and what is in it.
 
 use crate::error::StoreError;
-use std::fs::{self, DirBuilder, OpenOptions};
+use crate::permissions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A state directory that only its owner can change.
@@ -33,10 +33,10 @@ impl StateDir {
         if !meta.is_dir() {
             return insecure("is not a directory: give another one with --state-dir");
         }
-        if meta.uid() != uid {
+        if permissions::belongs_to_another(&meta, uid) {
             return insecure("belongs to another user: give one of your own with --state-dir, or chown it");
         }
-        if meta.mode() & 0o022 != 0 {
+        if permissions::others_may_write(&meta) {
             return insecure(
                 "may be written to by others: `chmod go-w` it after making sure that nobody did",
             );
@@ -53,7 +53,7 @@ impl StateDir {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(|error| StoreError::io(parent, error))?;
             }
-            match DirBuilder::new().mode(0o700).create(path) {
+            match permissions::create_dir(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(StoreError::io(path, error));
                 }
@@ -110,7 +110,8 @@ pub fn read_text(path: &Path) -> Result<String, StoreError> {
 pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     use std::io::Read;
     let io = |error| StoreError::io(path, error);
-    let mut file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).map_err(io)?;
+    let mut options = OpenOptions::new();
+    let mut file = permissions::without_waiting(options.read(true)).open(path).map_err(io)?;
     if !file.metadata().map_err(io)?.is_file() {
         return Err(io(io::Error::other("it is not a regular file")));
     }
@@ -121,9 +122,6 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     }
     Ok(bytes)
 }
-
-/// Opening a FIFO must not wait for a writer (`O_NONBLOCK` of Linux and of the other systems).
-const NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 4 };
 
 /// Writes a new file durably: under a temporary name, synced, then renamed; the directory is synced as well. The
 /// file appears whole or not at all.
@@ -147,7 +145,8 @@ pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), StoreError> {
     let temporary = PathBuf::from(temporary);
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut options = OpenOptions::new();
+        let mut file = permissions::with_mode(options.write(true).create_new(true), mode).open(&temporary)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -170,14 +169,14 @@ pub fn make_directories(path: &Path) -> Result<(), StoreError> {
 /// Makes a rename in the file's directory durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(parent)?.sync_all()
+    permissions::sync_dir(parent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{TinyDisk, uid};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::process::Command;
 
     fn set_mode(path: &Path, mode: u32) {

@@ -124,8 +124,7 @@ pub fn absolute_all(typed: &[PathBuf]) -> anyhow::Result<Vec<RawPath>> {
 
 /// A path for people.
 pub fn show(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    waxseal_model::escape::for_people(path.as_os_str().as_bytes())
+    paths::from_path(path).for_people()
 }
 
 fn default_dir(root: &str, variable: &str, below_home: &str) -> anyhow::Result<PathBuf> {

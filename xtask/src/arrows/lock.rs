@@ -1,6 +1,6 @@
 //! How many packages there are, and which come twice.
 
-use super::rules::{DOUBLES, PACKAGE_CEILING};
+use super::rules::{DOUBLES, OF_NOTIFY, PACKAGE_CEILING};
 use crate::project;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -19,9 +19,9 @@ pub fn read() -> Result<Vec<Package>> {
 /// What the lock file should not hold.
 pub fn findings(packages: &[Package]) -> Vec<String> {
     let mut findings = Vec::new();
-    if packages.len() > PACKAGE_CEILING {
-        findings
-            .push(format!("{} packages in Cargo.lock, at most {PACKAGE_CEILING} are agreed", packages.len()));
+    let counted = counted(packages);
+    if counted > PACKAGE_CEILING {
+        findings.push(format!("{counted} packages in Cargo.lock, at most {PACKAGE_CEILING} are agreed"));
     }
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, version) in packages {
@@ -40,10 +40,18 @@ pub fn findings(packages: &[Package]) -> Vec<String> {
         }
     }
     let gone = DOUBLES.iter().filter(|(double, _)| !versions.contains_key(double));
+    let unneeded = OF_NOTIFY.iter().filter(|name| !versions.contains_key(**name));
+    findings
+        .extend(unneeded.map(|name| format!("{name} is gone: take it off the list of what notify brings")));
     findings.extend(
         gone.map(|(double, _)| format!("{double} is gone: take it off the list of accepted doubles")),
     );
     findings
+}
+
+/// How many packages count: those of `notify` alone are counted apart, and their list has an end.
+pub fn counted(packages: &[Package]) -> usize {
+    packages.iter().filter(|(name, _)| !OF_NOTIFY.contains(&name.as_str())).count()
 }
 
 /// Reads the two keys that matter; cargo writes each on a line of its own.
@@ -65,6 +73,12 @@ fn parse(text: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_notify_brings_is_counted_apart() {
+        let package = |name: &str| (name.to_owned(), "1.0.0".to_owned());
+        assert_eq!(counted(&[package("a"), package("notify"), package("mio")]), 1);
+    }
 
     #[test]
     fn packages_are_read_and_doubles_found() {

@@ -7,6 +7,7 @@ use crate::files::FileError;
 use crate::inotify::open_below;
 use crate::mounts::{self, rebase};
 use crate::remote::Mounts;
+use crate::watching::WatchRoot;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -15,15 +16,6 @@ use waxseal_model::RawPath;
 
 /// The kernel's own limit (`MAXSYMLINKS`).
 const LINKS: usize = 40;
-
-/// What is to be watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchRoot {
-    /// A file or directory, existing or not. Links on the way to it are followed; a link at its end is watched itself.
-    pub path: RawPath,
-    /// Whether filesystems mounted below it are watched as well.
-    pub cross_filesystems: bool,
-}
 
 /// A name on the way to a root. The last one is the root's own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,15 +8,14 @@ use crate::context::{Context, show};
 use crate::output::{json_line, out, style};
 use anyhow::Context as _;
 use list::{Listed, gnu_name, parse_line};
-use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use waxseal_hash::Hasher;
 use waxseal_model::digest::hex;
 use waxseal_model::{Algorithm, escape, json};
 use waxseal_observe::{Algorithms, sums};
 use waxseal_os::files::FileError;
+use waxseal_os::paths;
 
 /// How many files' sums are held at a time.
 const AT_ONCE: usize = 256;
@@ -37,7 +36,7 @@ fn print_all(args: &HashArgs, context: &Context) -> anyhow::Result<Exit> {
                 Err(why) => {
                     style::error(&format!("{}: {why}", show(path)));
                     if context.json {
-                        json_line(&mut out, &json::error(Some(path.as_os_str().as_bytes()), &why))?;
+                        json_line(&mut out, &json::error(Some(path.as_os_str().as_encoded_bytes()), &why))?;
                     }
                     exit = Exit::Trouble;
                 }
@@ -55,7 +54,7 @@ fn print_one(
     digest: &[u8],
     as_json: bool,
 ) -> std::io::Result<()> {
-    let name = path.as_os_str().as_bytes();
+    let name = path.as_os_str().as_encoded_bytes();
     if as_json {
         let mut object = json::object("hash");
         json::put_path(&mut object, "path", name);
@@ -124,7 +123,7 @@ fn verify_all(args: &HashArgs, context: &Context) -> anyhow::Result<Exit> {
             anyhow::bail!("{} lists no sums in the formats of coreutils or BSD", show(list));
         }
         for entry in &listed {
-            let path = PathBuf::from(OsStr::from_bytes(&entry.name));
+            let path = paths::named(&entry.name);
             let found = digests(std::slice::from_ref(&path), entry.algorithm).pop();
             let (word, outcome) = match found {
                 Some(Ok(digest)) if digest == entry.digest => ("ok", Exit::Same),

@@ -15,7 +15,7 @@ use waxseal_ledger::{KdfParams, KeyFile, SigningKey};
 use waxseal_model::digest::hex;
 use waxseal_model::{RawPath, json};
 use waxseal_observe::Progress;
-use waxseal_os::{accounts::Accounts, limits, paths};
+use waxseal_os::{accounts, limits, paths};
 use waxseal_policy::{Config, SystemFacts};
 use waxseal_store::state_dir::{read_text, write_new};
 use waxseal_store::{Lock, StateDir, StoreError};
@@ -220,8 +220,7 @@ fn write_verifier_key(dir: &StateDir, key: &SigningKey) -> anyhow::Result<()> {
 
 /// Who acts, for the record.
 pub fn who() -> String {
-    let uid = limits::effective_uid();
-    Accounts::default().user(uid).unwrap_or_else(|| uid.to_string())
+    accounts::me()
 }
 
 fn tell(sealed: &Sealed, coverage: &Coverage, key: &Key, key_path: &Path, context: &Context) {

@@ -2,11 +2,10 @@
 
 use crate::context::{Context, scan_options, show};
 use crate::output::warn;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 use waxseal_engine::monitor::{Handle, Rules};
-use waxseal_model::RawPath;
+use waxseal_os::paths;
 use waxseal_os::watcher::PathWatch;
 
 /// Who writes a file does so in several steps: it is read when nothing more has happened for this long.
@@ -30,7 +29,7 @@ pub fn follow(path: &Path, handle: Handle) {
 }
 
 fn notice(path: &Path, handle: &Handle) -> anyhow::Result<std::convert::Infallible> {
-    let mut watch = PathWatch::new(&RawPath::new(path.as_os_str().as_bytes()))?;
+    let mut watch = PathWatch::new(&paths::from_path(path))?;
     loop {
         // Also at first: it may have changed since it was read.
         handle.reload(false);

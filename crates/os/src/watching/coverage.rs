@@ -9,6 +9,10 @@ pub enum Backend {
     Fanotify,
     /// inotify with a watch on every directory.
     Inotify,
+    /// FSEvents (macOS), a stream for each root.
+    FsEvents,
+    /// `ReadDirectoryChangesW` (Windows), a directory handle for each root.
+    ReadDirectoryChanges,
     /// Not at all: only scans find changes there.
     Polling,
 }
@@ -19,6 +23,8 @@ impl Backend {
         match self {
             Backend::Fanotify => "fanotify",
             Backend::Inotify => "inotify",
+            Backend::FsEvents => "fsevents",
+            Backend::ReadDirectoryChanges => "readdirectorychanges",
             Backend::Polling => "polling",
         }
     }
@@ -50,11 +56,26 @@ const EVERYWHERE: &[&str] = &[
 ];
 const INOTIFY: &[&str] =
     &["writes through a hard link that lies outside of the root", "which process made a change"];
+/// What both systems besides Linux have in common.
+const NOTIFY: &[&str] = &[
+    "stores through a shared memory map, until the system writes them back",
+    "writes through a hard link that lies outside of the root",
+    "which process made a change",
+    "a rename of a directory further above the root than the one that holds it",
+    "writes to the device below the filesystem",
+];
+const FSEVENTS: &[&str] = &["what came and went between two batches of events, which the system merges"];
+const READ_DIRECTORY_CHANGES: &[&str] = &[
+    "changes while the 16 KiB of events that a watch holds are full: the system drops them and the library does not tell",
+    "alternate data streams",
+];
 
-pub(super) fn blind(backend: Backend, more: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(crate) fn blind(backend: Backend, more: impl IntoIterator<Item = String>) -> Vec<String> {
     let own: &[&[&str]] = match backend {
         Backend::Fanotify => &[EVERYWHERE],
         Backend::Inotify => &[EVERYWHERE, INOTIFY],
+        Backend::FsEvents => &[NOTIFY, FSEVENTS],
+        Backend::ReadDirectoryChanges => &[NOTIFY, READ_DIRECTORY_CHANGES],
         Backend::Polling => &[&["every change, until the next scan"]],
     };
     more.into_iter().chain(own.iter().copied().flatten().map(|text| (*text).to_owned())).collect()

@@ -1,10 +1,14 @@
 //! What a watcher says.
 
+#[cfg(target_os = "linux")]
 use crate::fanotify::{
     FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_MODIFY, FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME,
 };
+#[cfg(target_os = "linux")]
 use rustix::fs::inotify::ReadFlags;
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
+#[cfg(target_os = "linux")]
 use std::sync::Arc;
 use waxseal_model::{DeviceNumber, RawPath};
 
@@ -15,6 +19,7 @@ pub struct Process {
     pub pid: i32,
     /// A descriptor of it, when it was asked for ([`super::Options::pidfds`]) and the process had not ended when the
     /// event was read. Keep it no longer than needed: it counts as an open file.
+    #[cfg(target_os = "linux")]
     pub pidfd: Option<Arc<OwnedFd>>,
 }
 
@@ -57,6 +62,7 @@ impl What {
         self.has(What::CREATED.with(What::DELETED).with(What::MOVED))
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn of_fanotify(mask: u64) -> What {
         let pairs = [
             (FAN_MODIFY, What::CONTENT),
@@ -69,6 +75,7 @@ impl What {
         pairs.into_iter().filter(|(bit, _)| mask & bit != 0).fold(What(0), |what, (_, more)| what.with(more))
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn of_inotify(flags: ReadFlags) -> What {
         let pairs = [
             (ReadFlags::MODIFY, What::CONTENT),

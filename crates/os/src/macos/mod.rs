@@ -1,0 +1,4 @@
+//! What macOS does in another way than Linux.
+
+pub mod files;
+pub mod priority;
