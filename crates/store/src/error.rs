@@ -29,7 +29,7 @@ pub enum StoreError {
     #[error("the database is in use by another program ({0}); try again when it is done")]
     Busy(String),
     /// The monitor or an init holds the lock.
-    #[error("another waxseal is running on {} ({})", show(.0), .1)]
+    #[error("another waxseal is running on {} ({})", show(.0), waxseal_model::escape::for_people(.1.as_bytes()))]
     Locked(PathBuf, String),
     /// The file system refused.
     #[error("{}: {}", show(.0), .1)]

@@ -17,6 +17,9 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// How many bytes of the holder's line others read.
+    pub const LONGEST_LINE: usize = 256 * 1024;
+
     /// Takes the lock and leaves `holder` (one line, such as `monitor, pid 812`) for others to read.
     ///
     /// # Errors
@@ -40,14 +43,15 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Leaves another line for others to read. A full disk must not keep anybody from watching: the line is a
-    /// courtesy, and nothing is said when it cannot be written.
-    pub fn describe(&mut self, holder: &str) {
+    /// Leaves another line for others to read, of at most [`Lock::LONGEST_LINE`] bytes. False when it could not be
+    /// written: the line is a courtesy, and a full disk must not keep anybody from watching.
+    pub fn describe(&mut self, holder: &str) -> bool {
         let file = self.line.as_mut().unwrap_or(&mut self.file);
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| file.write_all(holder.as_bytes()));
+        // Cut to its length at the end: nobody finds it empty, and what room it has is not given away first.
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(holder.as_bytes()))
+            .and_then(|()| file.set_len(holder.len() as u64))
+            .is_ok()
     }
 
     /// Who holds the lock now, if anybody does.
@@ -94,8 +98,10 @@ fn read_holder(dir: &StateDir, file: &mut File) -> String {
     }
     let file = line.as_mut().unwrap_or(file);
     let mut bytes = Vec::new();
-    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(4096).read_to_end(&mut bytes));
-    waxseal_model::escape::for_people(&bytes)
+    let _ = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(Lock::LONGEST_LINE as u64).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -114,6 +120,16 @@ mod tests {
         assert_eq!(Lock::holder(&dir).as_deref(), Some("monitor, pid 1"));
         drop(held);
         assert!(Lock::take(&dir, "monitor, pid 3").is_ok());
+    }
+
+    #[test]
+    fn a_line_takes_the_place_of_a_longer_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = state_below(temp.path());
+        let mut held = Lock::take(&dir, r#"{"path":"a\\\"b\u2066"}"#).unwrap();
+        assert_eq!(Lock::holder(&dir).as_deref(), Some(r#"{"path":"a\\\"b\u2066"}"#));
+        assert!(held.describe("short"));
+        assert_eq!(Lock::holder(&dir).as_deref(), Some("short"));
     }
 
     #[test]

@@ -167,6 +167,15 @@ fn status_tells_the_monitor_the_checks_and_what_is_open() {
     let watching = machine.watch();
     let during = status(1);
     assert_eq!(during["monitor"]["pid"], watching.pid(), "{during}");
+    let ready = watching.seen().iter().find(|line| line["type"] == "ready").unwrap();
+    for what in ["backend", "coverage", "blind"] {
+        assert_eq!(during["monitor"][what], ready[what], "{during}");
+    }
+    let text = machine.waxseal(["status"]).expect_code(1).text().to_owned();
+    let named =
+        format!("watched   by {}: {}\n", ready["backend"].as_str().unwrap(), machine.tree().display());
+    assert!(text.contains(&named), "{text}");
+    assert!(text.contains("\nunseen    only scans find: "), "{text}");
     assert_eq!(during["open_changes"], 2, "{during}");
     for kind in ["last_full_check", "last_quick_check"] {
         assert_eq!(during[kind]["outcome"], "changed", "{during}");

@@ -3,6 +3,8 @@
 use crate::Exit;
 use crate::context::Context;
 use crate::output::{describe, json_line, out, style};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 use waxseal_engine::trust;
 use waxseal_model::digest::hex;
@@ -12,6 +14,9 @@ use waxseal_store::{Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store};
 
 /// How many gaps are shown.
 const GAPS: u32 = 10;
+
+/// How many watched paths are shown for each backend.
+const PLACES: usize = 20;
 
 /// Shows the state of things. 1 when changes are open, 2 when the baseline cannot be trusted.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
@@ -72,13 +77,13 @@ impl Facts<'_> {
             object.insert("error".into(), broken.clone().into());
         }
         let watches = self.context.config().map(|config| {
-            config.watches.iter().map(|watch| serde_json::Value::from(watch.name.clone())).collect::<Vec<_>>()
+            config.watches.iter().map(|watch| Value::from(watch.name.clone())).collect::<Vec<_>>()
         });
         if let Ok(watches) = watches {
             object.insert("watches".into(), watches.into());
         }
         let monitor = self.monitor.as_deref().and_then(|line| serde_json::from_str::<Object>(line).ok());
-        object.insert("monitor".into(), monitor.map_or(serde_json::Value::Null, Into::into));
+        object.insert("monitor".into(), monitor.map_or(Value::Null, Into::into));
         let scans = [("last_full_check", &self.full), ("last_quick_check", &self.quick)];
         for (name, scan) in scans {
             if let Some(scan) = scan {
@@ -116,7 +121,7 @@ impl Facts<'_> {
             object.insert("reason".into(), gap.reason.clone().into());
             object.insert("started".into(), gap.started.to_string().into());
             object.insert("ended".into(), gap.ended.to_string().into());
-            serde_json::Value::from(object)
+            Value::from(object)
         };
         let mut object = Object::new();
         object.insert("count".into(), (*count).into());
@@ -139,7 +144,10 @@ impl Facts<'_> {
             Some(why) => writeln!(out, "seal      {0}broken{0:#}: {why}", style::ERROR)?,
         }
         match &self.monitor {
-            Some(holder) => writeln!(out, "monitor   running: {}", monitor_text(holder))?,
+            Some(holder) => {
+                writeln!(out, "monitor   running: {}", monitor_text(holder))?;
+                coverage_text(&mut out, holder)?;
+            }
             None => writeln!(out, "monitor   not running: start it with `waxseal watch`")?,
         }
         for (label, scan) in [("full", &self.full), ("quick", &self.quick)] {
@@ -179,9 +187,34 @@ pub fn monitor_text(holder: &str) -> String {
         return escape::for_people(holder.as_bytes());
     };
     let text = |key: &str| match object.get(key) {
-        Some(serde_json::Value::String(text)) => escape::for_people(text.as_bytes()),
+        Some(Value::String(text)) => escape::for_people(text.as_bytes()),
         Some(other) => other.to_string(),
         None => "unknown".to_string(),
     };
     format!("pid {}, {}, since {}", text("pid"), text("backend"), text("since"))
+}
+
+/// What watches where, and what only scans find, as the lock's line says.
+fn coverage_text(out: &mut impl Write, holder: &str) -> std::io::Result<()> {
+    let Ok(object) = serde_json::from_str::<Object>(holder) else { return Ok(()) };
+    let list = |key: &str| object.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let shown = |value: &Value| escape::for_people(value.as_str().unwrap_or_default().as_bytes());
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in list("coverage") {
+        places.entry(shown(&part["backend"])).or_default().push(shown(&part["path"]));
+    }
+    for (backend, mut paths) in places {
+        let more = paths.len().saturating_sub(PLACES);
+        paths.truncate(PLACES);
+        let more =
+            if more > 0 { format!(" and {} more", describe::count(more as u64)) } else { String::new() };
+        writeln!(out, "watched   by {backend}: {}{more}", paths.join(", "))?;
+    }
+    match list("blind") {
+        [] => Ok(()),
+        blind => {
+            let blind: Vec<String> = blind.iter().map(shown).collect();
+            writeln!(out, "unseen    only scans find: {}", blind.join("; "))
+        }
+    }
 }

@@ -12,12 +12,13 @@ use crate::output::report::write_change;
 use crate::output::voices::Voices;
 use crate::output::{describe, json_line, say, style, warn};
 use anyhow::bail;
+use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
 use waxseal_engine::monitor::{Applied, Event, Monitor, Rules};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
-use waxseal_model::{Change, RawPath};
+use waxseal_model::{Change, RawPath, Timestamp};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{limits, watcher};
 use waxseal_store::{Lock, StateDir, Store, StoreError};
@@ -39,7 +40,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let since = limits::now();
-    let mut lock = match Lock::take(store.dir(), &holder(since, None)) {
+    let mut lock = match Lock::take(store.dir(), &holder(since, "starting", &[])) {
         Err(StoreError::Locked(_, holder)) => bail!(
             "another monitor is running on {}: {}",
             crate::context::show(store.dir().path()),
@@ -82,7 +83,10 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut loader = config_file::Loader::new(context, text);
     started.run(&mut |asked| loader.load(asked), &mut |event| {
         if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
-            lock.describe(&holder(since, Some(&backends(coverage))));
+            // The shorter one where the disk has no room for more.
+            let backend = backends(coverage);
+            let _ = lock.describe(&holder(since, &backend, coverage))
+                || lock.describe(&holder(since, &backend, &[]));
         }
         teller.tell(event);
     })?;
@@ -90,13 +94,39 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Same)
 }
 
-/// What others learn of this monitor while it holds the lock.
-fn holder(since: waxseal_model::Timestamp, backend: Option<&str>) -> String {
+/// What others learn of this monitor while it holds the lock; without what watches where if that is too long to be read.
+fn holder(since: Timestamp, backend: &str, coverage: &[watcher::Coverage]) -> String {
     let mut object = Object::new();
     object.insert("pid".into(), std::process::id().into());
     object.insert("since".into(), since.to_string().into());
-    object.insert("backend".into(), backend.map_or("starting", |backend| backend).into());
-    json::line(&object)
+    object.insert("backend".into(), backend.into());
+    let short = json::line(&object);
+    if coverage.is_empty() {
+        return short;
+    }
+    put_coverage(&mut object, coverage);
+    let line = json::line(&object);
+    if line.len() <= Lock::LONGEST_LINE { line } else { short }
+}
+
+/// What watches where, and what only scans find.
+fn put_coverage(object: &mut Object, coverage: &[watcher::Coverage]) {
+    let parts = coverage.iter().map(|part| {
+        let mut object = Object::new();
+        json::put_path(&mut object, "path", part.place.as_bytes());
+        object.insert("backend".into(), part.backend.name().into());
+        Value::from(object)
+    });
+    object.insert("coverage".into(), parts.collect());
+    object.insert("blind".into(), blind(coverage).into_iter().collect());
+}
+
+/// What only scans find, each once.
+fn blind(coverage: &[watcher::Coverage]) -> Vec<&str> {
+    let mut blind: Vec<&str> = coverage.iter().flat_map(|part| &part.blind).map(String::as_str).collect();
+    blind.sort_unstable();
+    blind.dedup();
+    blind
 }
 
 /// The names of what watches, each once.
@@ -144,27 +174,17 @@ impl Teller<'_> {
 
     fn ready(&self, coverage: &[watcher::Coverage], watching: u64) {
         let backend = backends(coverage);
-        let mut blind: Vec<&str> = coverage.iter().flat_map(|part| &part.blind).map(String::as_str).collect();
-        blind.sort_unstable();
-        blind.dedup();
         if self.context.json {
             let mut object = json::object("ready");
             object.insert("backend".into(), backend.into());
             object.insert("watching".into(), watching.into());
-            let parts = coverage.iter().map(|part| {
-                let mut object = Object::new();
-                json::put_path(&mut object, "path", part.place.as_bytes());
-                object.insert("backend".into(), part.backend.name().into());
-                serde_json::Value::from(object)
-            });
-            object.insert("coverage".into(), parts.collect::<Vec<_>>().into());
-            object.insert("blind".into(), blind.into_iter().collect());
+            put_coverage(&mut object, coverage);
             object.insert("since".into(), self.since.clone().into());
             return self.object(&object);
         }
         let entries = describe::counted(watching, "entry", "entries");
         say(self.context, &format!("watching {entries} with {backend}; end with Ctrl-C"));
-        say(self.context, &format!("only scans find: {}", blind.join("; ")));
+        say(self.context, &format!("only scans find: {}", blind(coverage).join("; ")));
     }
 
     fn changed(&self, change: &Change) {
