@@ -15,7 +15,7 @@ use waxseal_model::RawPath;
 /// # Errors
 /// When there is no working directory, or a `..` leads through something that does not exist.
 pub fn absolute(typed: &Path) -> io::Result<RawPath> {
-    let mut path = std::path::absolute(typed)?;
+    let mut path = std::path::absolute(system::typed(typed))?;
     if path.components().any(|part| part == Component::ParentDir) {
         path = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => parent.canonicalize()?.join(name),
@@ -41,6 +41,11 @@ mod system {
     /// The bytes of a path of the standard library.
     pub fn from_path(path: &Path) -> RawPath {
         RawPath::new(path.as_os_str().as_bytes())
+    }
+
+    /// What a person typed, as the standard library takes it.
+    pub fn typed(path: &Path) -> &Path {
+        path
     }
 
     /// The path for the standard library.

@@ -117,6 +117,7 @@ pub const OF_NOTIFY: &[&str] = &[
     "walkdir",
     "wasi",
     "winapi-util",
+    "xxhash-rust",
 ];
 
 /// Packages of which two versions are accepted, and why.

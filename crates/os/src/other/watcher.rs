@@ -20,7 +20,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use places::Root;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use waxseal_model::RawPath;
 
 /// What this system has.
@@ -28,6 +28,10 @@ use waxseal_model::RawPath;
 const BACKEND: Backend = Backend::ReadDirectoryChanges;
 #[cfg(not(windows))]
 const BACKEND: Backend = Backend::FsEvents;
+
+/// How often it is asked whether everything is still watched: the library gives a watch up without a word on errors that
+/// it does not know, as when the server of a share goes away. What could not be watched is tried again as often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Wakes the thread that waits for events.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub struct Watcher {
     pending: Vec<Hint>,
     /// A root may be elsewhere by now.
     stale: bool,
+    /// When it was last asked whether everything is still watched.
+    looked: Instant,
 }
 
 /// Everything that watches.
@@ -58,8 +64,10 @@ pub struct Watcher {
 struct Plan {
     roots: Vec<Root>,
     coverage: Vec<Coverage>,
+    /// What the backend watches.
+    placed: Vec<(PathBuf, RecursiveMode)>,
     /// Watches as long as it lives.
-    _backend: Option<RecommendedWatcher>,
+    backend: Option<RecommendedWatcher>,
 }
 
 impl Watcher {
@@ -71,7 +79,9 @@ impl Watcher {
     pub fn start(roots: &[WatchRoot], options: Options) -> Result<Watcher, WatchError> {
         let inbox = Arc::new(Inbox::new(options.queue_limit));
         let plan = Plan::new(roots, &inbox);
-        Ok(Watcher { asked: roots.to_vec(), options, plan, inbox, pending: Vec::new(), stale: false })
+        let stale = plan.is_overtaken(roots);
+        let (pending, looked) = (Vec::new(), Instant::now());
+        Ok(Watcher { asked: roots.to_vec(), options, plan, inbox, pending, stale, looked })
     }
 
     /// What watches which root, in the order of paths.
@@ -95,8 +105,12 @@ impl Watcher {
     /// None.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Wake, WatchError> {
         let at_once = self.stale || !self.pending.is_empty();
-        let mut wake = self.inbox.wait(if at_once { Some(Duration::ZERO) } else { timeout });
-        wake.events |= at_once;
+        let left = LOOK_EVERY.saturating_sub(self.looked.elapsed());
+        let patience =
+            if at_once { Duration::ZERO } else { timeout.map_or(left, |timeout| timeout.min(left)) };
+        let mut wake = self.inbox.wait(Some(patience));
+        self.look_after();
+        wake.events |= at_once || self.stale;
         Ok(wake)
     }
 
@@ -112,7 +126,11 @@ impl Watcher {
                 Letter::Event(event) => {
                     self.stale |= translate::event(&event, &self.plan.roots, &self.options.ignored, out);
                 }
-                Letter::Lost => self.lose(Loss::Unreadable, out),
+                Letter::Lost => self.lose(Loss::Overflow, out),
+                Letter::Broken => {
+                    self.lose(Loss::Unreadable, out);
+                    self.stale = true;
+                }
             }
         }
         if overflowed {
@@ -122,6 +140,20 @@ impl Watcher {
             self.rebuild(out);
         }
         Ok(())
+    }
+
+    /// Asks from time to time whether everything is watched. What is not any more was lost without an event.
+    fn look_after(&mut self) {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        if !self.plan.is_whole() {
+            self.stale = true;
+        } else if !self.plan.is_alive() {
+            self.inbox.put(Letter::Broken);
+            self.stale = true;
+        }
     }
 
     fn lose(&self, loss: Loss, out: &mut Vec<Hint>) {
@@ -144,6 +176,7 @@ impl Watcher {
     /// what they told last stays in the inbox; roots that lead elsewhere are reported whole.
     fn rebuild(&mut self, out: &mut Vec<Hint>) {
         let before = std::mem::replace(&mut self.plan, Plan::new(&self.asked, &self.inbox));
+        self.stale = self.plan.is_overtaken(&self.asked);
         for root in &self.plan.roots {
             let same = |old: &&Root| old.path == root.path;
             if before.roots.iter().find(same).is_some_and(|old| old != root) {
@@ -182,12 +215,12 @@ impl Plan {
             Ok(backend) => (Some(backend), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let mut done: Vec<(PathBuf, RecursiveMode)> = Vec::new();
+        let mut placed: Vec<(PathBuf, RecursiveMode)> = Vec::new();
         let mut coverage: Vec<Coverage> = roots
             .iter()
             .map(|root| {
                 let why = match &mut backend {
-                    Some(backend) => watch(backend, root, &mut done),
+                    Some(backend) => watch(backend, root, &mut placed),
                     None => broken.clone(),
                 };
                 let polled = why.as_ref().map(|_| Backend::Polling);
@@ -197,7 +230,24 @@ impl Plan {
             })
             .collect();
         coverage.sort_by(|a, b| a.root.cmp(&b.root));
-        Plan { roots, coverage, _backend: backend }
+        Plan { roots, coverage, placed, backend }
+    }
+
+    /// Whether a root has moved since it was looked for: of what happened before the watches were in place no event tells.
+    fn is_overtaken(&self, asked: &[WatchRoot]) -> bool {
+        asked.iter().zip(&self.roots).any(|(asked, root)| Root::find(asked) != *root)
+    }
+
+    /// Whether events tell of every root.
+    fn is_whole(&self) -> bool {
+        self.coverage.iter().all(|part| part.backend == BACKEND)
+    }
+
+    /// Whether the library still watches what it was given.
+    fn is_alive(&self) -> bool {
+        let Some(backend) = &self.backend else { return false };
+        let watched = backend.watched_paths().unwrap_or_default();
+        self.placed.iter().all(|(place, _)| watched.iter().any(|(path, _)| path == place))
     }
 }
 
@@ -205,10 +255,14 @@ impl Plan {
 fn watch(
     backend: &mut RecommendedWatcher,
     root: &Root,
-    done: &mut Vec<(PathBuf, RecursiveMode)>,
+    placed: &mut Vec<(PathBuf, RecursiveMode)>,
 ) -> Option<String> {
-    for (place, mode) in root.watches() {
-        let covered = done
+    let places = root.watches();
+    if places.is_empty() {
+        return Some(format!("{} is not used: no directory above it exists", BACKEND.name()));
+    }
+    for (place, mode) in places {
+        let covered = placed
             .iter()
             .any(|(other, how)| *other == place && (*how == mode || *how == RecursiveMode::Recursive));
         if covered {
@@ -217,7 +271,7 @@ fn watch(
         if let Err(error) = backend.watch(&place, mode) {
             return Some(format!("{} is not used: {error}", BACKEND.name()));
         }
-        done.push((place, mode));
+        placed.push((place, mode));
     }
     None
 }

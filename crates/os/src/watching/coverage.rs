@@ -65,10 +65,7 @@ const NOTIFY: &[&str] = &[
     "writes to the device below the filesystem",
 ];
 const FSEVENTS: &[&str] = &["what came and went between two batches of events, which the system merges"];
-const READ_DIRECTORY_CHANGES: &[&str] = &[
-    "changes while the 16 KiB of events that a watch holds are full: the system drops them and the library does not tell",
-    "alternate data streams",
-];
+const READ_DIRECTORY_CHANGES: &[&str] = &["alternate data streams"];
 
 pub(crate) fn blind(backend: Backend, more: impl IntoIterator<Item = String>) -> Vec<String> {
     let own: &[&[&str]] = match backend {

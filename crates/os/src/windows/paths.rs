@@ -23,6 +23,12 @@ pub fn named(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_wide(&wide::from_bytes(bytes)))
 }
 
+/// What a person typed, as the standard library takes it: see [`wide::typed`].
+pub fn typed(path: &Path) -> PathBuf {
+    let units: Vec<u16> = path.as_os_str().encode_wide().collect();
+    PathBuf::from(OsString::from_wide(&wide::typed(&units)))
+}
+
 /// Whether others than the owner may write to what stands there: not asked, access lists are not looked at.
 pub fn others_may_write(_: &Path) -> bool {
     false

@@ -89,6 +89,25 @@ pub fn path_from_bytes(bytes: &[u8]) -> Vec<u16> {
     }
 }
 
+/// What is typed, as Windows takes it: a drive may stand behind a slash, as Waxseal writes it.
+pub fn typed(units: &[u16]) -> Vec<u16> {
+    let one_of = |unit: u16, wanted: &[u8]| wanted.iter().any(|byte| u16::from(*byte) == unit);
+    let is_letter = |unit: u16| u8::try_from(unit).is_ok_and(|byte| byte.is_ascii_alphabetic());
+    match units {
+        [slash, letter, colon, rest @ ..]
+            if one_of(*slash, br"/\") && is_letter(*letter) && one_of(*colon, b":") =>
+        {
+            match rest {
+                // A drive alone would mean its working directory.
+                [] => vec![*letter, *colon, u16::from(b'\\')],
+                [slash, ..] if one_of(*slash, br"/\") => [&[*letter, *colon], rest].concat(),
+                _ => units.to_vec(),
+            }
+        }
+        _ => units.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +132,17 @@ mod tests {
         assert_eq!(there(r"\\?\UNC\server\share"), "/server/share");
         assert_eq!(there(r"a\b"), "a/b");
         assert_eq!(back("a/b"), r"a\b");
+    }
+
+    #[test]
+    fn a_drive_may_be_typed_behind_a_slash() {
+        let go = |path: &str| String::from_utf16(&typed(&path.encode_utf16().collect::<Vec<_>>())).unwrap();
+        assert_eq!(go("/C:/x"), "C:/x");
+        assert_eq!(go(r"\c:\x"), r"c:\x");
+        assert_eq!(go("/C:"), r"C:\");
+        for same in [r"C:\x", "/C:x", "/x", "//C:/x", "/", "", "/1:/x"] {
+            assert_eq!(go(same), same);
+        }
     }
 
     proptest! {

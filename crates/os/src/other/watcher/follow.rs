@@ -74,7 +74,7 @@ impl PathWatch {
         self.inbox.wait(timeout);
         let (letters, overflowed) = self.inbox.take();
         let ours = |letter: &Letter| match letter {
-            Letter::Lost => true,
+            Letter::Lost | Letter::Broken => true,
             Letter::Event(event) => {
                 !matches!(event.kind, EventKind::Access(_))
                     && event.paths.iter().any(|path| self.names.contains(&paths::from_path(path)))

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 pub(super) enum Letter {
     /// Something happened.
     Event(Event),
-    /// Events were lost, or could not be read.
+    /// The system dropped events.
     Lost,
+    /// A watch has ended, or what it said could not be read.
+    Broken,
 }
 
 /// Bounded: when it is full, that events were lost is all that is kept.
@@ -96,7 +98,7 @@ impl EventHandler for Slot {
         match event {
             Ok(event) if event.need_rescan() => self.0.put(Letter::Lost),
             Ok(event) => self.0.put(Letter::Event(event)),
-            Err(_) => self.0.put(Letter::Lost),
+            Err(_) => self.0.put(Letter::Broken),
         }
     }
 }
