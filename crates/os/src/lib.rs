@@ -48,6 +48,6 @@ mod windows;
 #[cfg(target_os = "macos")]
 pub use macos::{files, priority};
 #[cfg(not(target_os = "linux"))]
-pub use other::{front, remote, watcher};
+pub use other::{front, mounts, remote, watcher};
 #[cfg(windows)]
 pub use windows::{accounts, attributes, control, files, limits, priority, signals, terminal};

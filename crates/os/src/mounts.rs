@@ -10,6 +10,9 @@ use rustix::time::Timespec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use waxseal_model::{DeviceNumber, RawPath};
 
+/// Whether a file can be mounted over another.
+pub const OVER_FILES: bool = true;
+
 /// The table of the calling thread: where one thread of a process has a mount namespace of its own, it sees its own.
 const TABLE: &str = "/proc/thread-self/mountinfo";
 

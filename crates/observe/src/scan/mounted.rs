@@ -31,6 +31,9 @@ impl Mounted {
 
     /// Whether something may be mounted on a name of this directory, which lies at or below a root.
     pub fn may_be_in(&self, directory: impl FnOnce() -> RawPath) -> bool {
+        if !mounts::OVER_FILES {
+            return false;
+        }
         let places = self.places.get_or_init(|| Some(Places::of(&mounts::read().ok()?, &self.roots)));
         let Some(places) = places else { return true };
         if places.holding.is_empty() && places.unsure.is_empty() {

@@ -1,5 +1,6 @@
 //! What systems besides Linux share: watching by way of the `notify` crate, and nothing where Linux alone needs it.
 
 pub mod front;
+pub mod mounts;
 pub mod remote;
 pub mod watcher;
