@@ -1,9 +1,14 @@
-//! The compilers: Debian's, whose std comes as source, and zig for the C parts of macOS.
+//! The compilers: Debian's, whose std comes as source, mingw for Windows, and zig for the C parts of macOS where it is
+//! installed.
 
 use crate::project::find_program;
 use crate::system_packages::install_missing_of;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A program or file, and the Debian package it comes in.
 const PACKAGES: &[(&str, &str)] = &[
@@ -11,45 +16,38 @@ const PACKAGES: &[(&str, &str)] = &[
     (CARGO, "cargo-web"),
     ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64"),
     (WINE, "wine64"),
-    ("python3", "python3"),
 ];
 const RUSTC: &str = "/usr/bin/rustc";
+const STD: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 const CARGO: &str = "/usr/bin/cargo";
 /// Debian keeps it out of PATH.
 pub const WINE: &str = "/usr/lib/wine/wine64";
 
+/// Stands in for a C compiler and an archiver where there is none for the system: it answers every question with nothing
+/// and makes empty files. Checking reads none of them, so the Rust is checked all the same.
+const NO_COMPILER: &str = "#!/bin/sh\n\
+    # ar cq ARCHIVE OBJECT...\n\
+    case $0 in */ar) test $# -lt 2 || : >\"$2\"; exit 0;; esac\n\
+    while test $# -gt 0; do\n\
+    case $1 in -o) : >\"$2\"; shift;; -o?*) : >\"${1#-o}\";; esac\n\
+    shift\n\
+    done\n";
+
 /// What builds for other systems.
 pub struct Toolchain {
     pub cargo: PathBuf,
-    /// Where it is installed; with zig beside it.
+    /// Compiles C for macOS. Where it is installed, if it is.
     pub zigbuild: Option<PathBuf>,
+    /// The directory of what stands in for it.
+    no_compiler: PathBuf,
     target_dir: PathBuf,
 }
 
 /// Installs what is missing, as far as this user on this system may.
-pub fn install_missing(work: &Path) {
+pub fn install_missing() {
     let mut packages = PACKAGES.to_vec();
-    let source = format!("{}/lib/rustlib/src/rust/library/std/Cargo.toml", "/usr");
-    packages.push((&source, "rust-web-src"));
+    packages.push((STD, "rust-web-src"));
     install_missing_of(&packages);
-    let venv = work.join("venv");
-    if zigbuild(work).is_some() || find_program("python3").is_none() {
-        return;
-    }
-    println!("installing ziglang and cargo-zigbuild into {}", venv.display());
-    let quiet =
-        |command: &mut Command| command.stdin(Stdio::null()).status().is_ok_and(|status| status.success());
-    let made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    let packages = ["install", "--quiet", "ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
-    if !made || !quiet(Command::new(venv.join("bin/pip")).args(packages)) {
-        println!("could not install them");
-    }
-}
-
-/// cargo-zigbuild: the one installed here before, or the user's own.
-fn zigbuild(work: &Path) -> Option<PathBuf> {
-    let own = work.join("venv/bin/cargo-zigbuild");
-    if own.is_file() { Some(own) } else { find_program("cargo-zigbuild") }
 }
 
 impl Toolchain {
@@ -60,28 +58,25 @@ impl Toolchain {
                 return Err(format!("{file} is not there (Debian's package {package})"));
             }
         }
-        let source = Path::new("/usr/lib/rustlib/src/rust/library");
-        if !source.is_dir() {
-            return Err(format!("{} is not there (Debian's package rust-web-src)", source.display()));
+        if !Path::new(STD).is_file() {
+            return Err(format!("{STD} is not there (Debian's package rust-web-src)"));
         }
-        Ok(Toolchain { cargo: CARGO.into(), zigbuild: zigbuild(work), target_dir: work.join("target") })
+        let no_compiler = work.join("no-compiler");
+        pretend(&no_compiler).map_err(|error| format!("{error:#}"))?;
+        let zigbuild = find_program("cargo-zigbuild");
+        Ok(Toolchain { cargo: CARGO.into(), zigbuild, no_compiler, target_dir: work.join("target") })
     }
 
     /// A command that builds by this toolchain.
     pub fn cargo(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        let beside = self.zigbuild.as_deref().and_then(Path::parent);
+        // What cargo starts by the names alone is Debian's.
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // zig is found by the python beside it, and what cargo starts by the names alone is Debian's.
-        let path = std::env::join_paths(
-            beside
-                .into_iter()
-                .chain([Path::new("/usr/bin")])
-                .map(PathBuf::from)
-                .chain(std::env::split_paths(&path)),
-        );
+        let path = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(path).unwrap_or_else(|_| OsString::from("/usr/bin"));
         command
             .current_dir(crate::project::root())
+            .env("PATH", path)
             .env("RUSTC", RUSTC)
             // Building std is an unstable feature of cargo.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -90,15 +85,61 @@ impl Toolchain {
             // Stripping takes a tool that Debian does not bring.
             .env("CARGO_PROFILE_DEV_STRIP", "none")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // What SQLite is told of Linux is not true of others.
+            .env("LIBSQLITE3_FLAGS", "")
+            .env_remove("RUSTFLAGS")
             .env_remove("RUSTUP_TOOLCHAIN");
-        if let Ok(path) = path {
-            command.env("PATH", path);
-        }
         command
+    }
+
+    /// A command that checks for macOS: with the C parts where zig is installed, without them elsewhere.
+    pub fn check_for_macos(&self, target: &str) -> Command {
+        let Some(zigbuild) = &self.zigbuild else {
+            let name = target.replace('-', "_");
+            let mut command = self.cargo(&self.cargo);
+            command
+                .env(format!("CC_{name}"), self.no_compiler.join("cc"))
+                .env(format!("AR_{name}"), self.no_compiler.join("ar"))
+                .env("SDKROOT", &self.no_compiler)
+                .env("MACOSX_DEPLOYMENT_TARGET", "11.0");
+            return command;
+        };
+        self.cargo(zigbuild)
     }
 
     /// Where a target's programs are.
     pub fn built(&self, target: &str) -> PathBuf {
         self.target_dir.join(target).join("debug")
+    }
+}
+
+/// Makes what stands in for a compiler.
+fn pretend(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for name in ["cc", "ar"] {
+        let path = dir.join(name);
+        fs::write(&path, NO_COMPILER).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_for_a_compiler_makes_the_files_that_are_waited_for() {
+        let dir = crate::project::target_dir().join("cross-check-test");
+        let _ = fs::remove_dir_all(&dir);
+        pretend(&dir).unwrap();
+        let (object, archive) = (dir.join("x.o"), dir.join("x.a"));
+        let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+        run(Command::new(dir.join("cc")).args(["-O2", "-c", "x.c", "-o"]).arg(&object).arg("-g"));
+        run(Command::new(dir.join("ar")).arg("cq").arg(&archive).arg(&object));
+        run(Command::new(dir.join("ar")).arg("s").arg(&archive));
+        run(Command::new(dir.join("cc")).args(["-E", "x.c"]));
+        assert!(object.is_file() && archive.is_file());
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

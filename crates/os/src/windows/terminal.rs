@@ -1,8 +1,31 @@
 //! The console, where secrets are typed.
 #![allow(unsafe_code, reason = "console modes have no safe wrapper")]
 
-use std::os::windows::io::AsRawHandle;
+use super::handle;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 use windows_sys::Win32::System::Console::{CONSOLE_MODE, ENABLE_ECHO_INPUT, GetConsoleMode, SetConsoleMode};
+
+/// Whether standard output and standard error are one and the same: a console, or one file for both. Of pipes it is not
+/// known.
+pub fn is_one_output() -> bool {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    if is_console(out.as_handle()) || is_console(err.as_handle()) {
+        return is_console(out.as_handle()) && is_console(err.as_handle());
+    }
+    match (handle::identity(out.as_handle()), handle::identity(err.as_handle())) {
+        (Ok(out), Ok(err)) => {
+            (out.dwVolumeSerialNumber, out.nFileIndexHigh, out.nFileIndexLow)
+                == (err.dwVolumeSerialNumber, err.nFileIndexHigh, err.nFileIndexLow)
+        }
+        _ => false,
+    }
+}
+
+fn is_console(output: BorrowedHandle<'_>) -> bool {
+    let mut mode = 0;
+    // SAFETY: the handle is borrowed from its owner, and the pointer is valid for the call.
+    unsafe { GetConsoleMode(output.as_raw_handle(), &mut mode) != 0 }
+}
 
 /// Restores what was typed being shown when dropped.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use crate::Exit;
 use crate::args::InitArgs;
+use crate::commands::status::in_use;
 use crate::context::{Context, absolute_all, scan_options, show};
 use crate::output::progress::with_bar;
 use crate::output::{describe, json_line, out, say, warn};
@@ -57,7 +58,7 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
     }
     let config = config_for(given, context)?;
     let dir = StateDir::create(&state, limits::effective_uid())?;
-    let _lock = Lock::take(&dir, &format!("init, pid {}", std::process::id()))?;
+    let _lock = Lock::take(&dir, &format!("init, pid {}", std::process::id())).map_err(in_use)?;
     let coverage = context.coverage(config);
     warn_about(&coverage);
     let key_path = key.map_or_else(|| dir.sealing_key(), PathBuf::from);

@@ -1,7 +1,7 @@
 //! `status`: what is watched, since when, and what is open.
 
 use crate::Exit;
-use crate::context::Context;
+use crate::context::{Context, show};
 use crate::output::{describe, json_line, out, style};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Severity, escape};
-use waxseal_store::{Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store, StoreError};
 
 /// How many gaps are shown.
 const GAPS: u32 = 10;
@@ -107,7 +107,7 @@ impl Facts<'_> {
             Severity::ALL.iter().zip(self.open).map(|(s, n)| (s.name().into(), n.into())).collect();
         object.insert("open_changes".into(), self.open.iter().sum::<u64>().into());
         object.insert("open_by_severity".into(), open.into());
-        object.insert("state_dir".into(), crate::context::show(self.store.dir().path()).into());
+        object.insert("state_dir".into(), show(self.store.dir().path()).into());
         object
     }
 
@@ -178,6 +178,16 @@ impl Facts<'_> {
         let parts: Vec<String> = parts.map(|(s, n)| format!("{} {}", describe::count(n), s.name())).collect();
         let detail = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         writeln!(out, "open      {}{detail}", describe::counted(open, "change", "changes"))
+    }
+}
+
+/// Who has the state directory, where somebody does, in the words of `status`.
+pub fn in_use(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Locked(dir, holder) => {
+            anyhow::anyhow!("another waxseal is running on {}: {}", show(&dir), monitor_text(&holder))
+        }
+        other => other.into(),
     }
 }
 

@@ -6,12 +6,11 @@ use crate::Exit;
 use crate::args::WatchArgs;
 use crate::commands::add::add;
 use crate::commands::init;
-use crate::commands::status::monitor_text;
+use crate::commands::status::in_use;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
 use crate::output::voices::Voices;
 use crate::output::{describe, json_line, say, style, warn};
-use anyhow::bail;
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
@@ -40,14 +39,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let since = limits::now();
-    let mut lock = match Lock::take(store.dir(), &holder(since, "starting", &[])) {
-        Err(StoreError::Locked(_, holder)) => bail!(
-            "another monitor is running on {}: {}",
-            crate::context::show(store.dir().path()),
-            monitor_text(&holder)
-        ),
-        other => other?,
-    };
+    let mut lock = Lock::take(store.dir(), &holder(since, "starting", &[])).map_err(in_use)?;
     let mut text = context.config_text()?;
     let mut coverage = context.coverage(context.parse(&text)?);
     let uncovered: Vec<RawPath> =
