@@ -132,7 +132,10 @@ impl<V: Visitor> Shared<'_, V> {
                 // Closed first: there may be no room for two.
                 *last = None;
                 let (dir, name) = open()?;
-                *last = Some((parent, Arc::clone(&dir)));
+                // A drive of Windows is in no directory.
+                if name == path.name() {
+                    *last = Some((parent, Arc::clone(&dir)));
+                }
                 Ok((dir, name))
             }
         }
