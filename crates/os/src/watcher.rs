@@ -14,11 +14,14 @@ mod places;
 mod plan;
 mod selftest;
 
-pub use crate::watching::coverage::{Backend, Coverage};
-pub use crate::watching::hint::{Hint, Loss, Process, What};
-pub use crate::watching::{Options, Wake, WatchError, WatchRoot};
+pub use crate::watching::{Options, Wake, WatchError};
 pub(crate) use cookie::Cookie;
+pub use coverage::{Backend, Coverage};
 pub use follow::PathWatch;
+pub use hint::{Hint, Loss, Process, What};
+pub use places::WatchRoot;
+
+use crate::watching::{coverage, hint};
 
 use crate::inotify::{Report, Tree};
 use crate::mounts::{Mount, MountWatch, rebase};

@@ -5,8 +5,8 @@
 //! turned elsewhere, is noticed like one that is written to.
 
 use super::chain::{Chain, Told};
-use super::places::{self, Root};
-use super::{WatchError, WatchRoot, What};
+use super::places::{self, Root, WatchRoot};
+use super::{WatchError, What};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;

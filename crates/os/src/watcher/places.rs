@@ -7,7 +7,7 @@ use crate::files::FileError;
 use crate::inotify::open_below;
 use crate::mounts::{self, rebase};
 use crate::remote::Mounts;
-use crate::watching::WatchRoot;
+pub use crate::watching::WatchRoot;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;

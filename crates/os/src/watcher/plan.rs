@@ -4,6 +4,7 @@
 //! it is found by whoever scans then.
 
 use super::chain::Chain;
+use super::coverage::{Backend, Coverage, blind};
 use super::filesystem::Filesystem;
 use super::layer;
 use super::places::{self, Root, WatchRoot};
@@ -12,8 +13,6 @@ use super::{Hint, Options};
 use crate::fanotify::{Group, MarkError, Resolver, top_level};
 use crate::inotify::Tree;
 use crate::mounts::{self, Mount, Nature, rebase};
-use crate::watching::WatchRoot;
-use crate::watching::coverage::{Backend, Coverage, blind};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
