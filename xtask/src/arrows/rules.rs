@@ -102,7 +102,7 @@ pub const PACKAGE_CEILING: usize = 156;
 
 /// The packages that `Cargo.lock` names because `notify`, which watches on other systems than Linux, may use them on
 /// some system or with some feature, and that nothing else needs. None of them is built on Linux, and most of them
-/// nowhere; see decision 17.
+/// nowhere; see decision 18.
 pub const OF_NOTIFY: &[&str] = &[
     "inotify",
     "inotify-sys",
