@@ -25,8 +25,9 @@ use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, St
 /// How long to wait before trying again to record.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// After how long without work memory is given back.
-const QUIET: Duration = Duration::from_secs(1);
+/// After how long without work memory is given back. What comes next has to fetch some of it again, which takes a
+/// fraction of a millisecond.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Why nothing can be recorded, and when to try again.
 pub struct Blind {

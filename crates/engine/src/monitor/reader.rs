@@ -180,5 +180,7 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
         // Before the places: a name is never taken for one that was told already.
         queue.add_rest(|work| arrived.into_iter().for_each(|path| work.arrived.add(path)));
     }
-    queue.add(targets, since);
+    if !targets.is_empty() {
+        queue.add(targets, since);
+    }
 }
