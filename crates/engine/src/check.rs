@@ -17,6 +17,7 @@ use crate::plan::Plan;
 use crate::rules::RecordRules;
 use crate::seal::{Trouble, racy_from};
 use crate::tree::{Sealed, Tree};
+use crate::written::Written;
 use judge::mount_moved;
 use logs::{Moving, owned};
 use open::OpenPaths;
@@ -24,7 +25,7 @@ use scope::{around_of, roots_of, with_other_ends};
 use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub use stretch::{Stretch, walk_order};
 pub(crate) use survey::{Manner, Survey, survey};
 use waxseal_model::record::{self, Reader};
@@ -49,6 +50,8 @@ pub struct Request {
     pub set: Option<SetId>,
     /// Whether to say where the config leads nowhere, or guards less than was sealed.
     pub speaks_of_coverage: bool,
+    /// Who wrote there, where events told.
+    pub written: Option<Arc<Written>>,
 }
 
 /// What a check works on.
@@ -213,7 +216,7 @@ pub fn check(
         report.scope.extend(elsewhere.gone);
         report.went = elsewhere.went;
     }
-    let rules = RecordRules { coverage };
+    let rules = RecordRules { coverage, written: request.written.as_deref() };
     let time = now();
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
     let looked_at = |path: &RawPath| report.looked_at(path);

@@ -18,5 +18,6 @@ pub mod seal;
 pub mod single;
 pub mod tree;
 pub mod trust;
+pub mod written;
 
 pub use error::EngineError;

@@ -2,14 +2,17 @@
 
 use crate::compare;
 use crate::coverage::{self, Coverage};
+use crate::written::Written;
 use waxseal_model::change::Seen;
-use waxseal_model::{AttributeSet, Severity};
+use waxseal_model::{Actor, AttributeSet, Severity};
 use waxseal_store::{Found, Rules};
 
 /// Answers what the store asks while it pairs and records findings.
 pub struct RecordRules<'c> {
     /// The rules in force.
     pub coverage: &'c Coverage,
+    /// Who wrote where.
+    pub written: Option<&'c Written>,
 }
 
 impl Rules for RecordRules<'_> {
@@ -30,5 +33,13 @@ impl Rules for RecordRules<'_> {
             }
             None => found.severity,
         }
+    }
+
+    fn actors(&self, found: &Found) -> Vec<Actor> {
+        self.written.map_or(Vec::new(), |written| written.actors(&found.path))
+    }
+
+    fn severity_by(&self, found: &Found, _actors: &[Actor]) -> Severity {
+        found.severity
     }
 }

@@ -1,5 +1,6 @@
 //! A change: one path whose state differs from its baseline.
 
+use crate::actor::Actor;
 use crate::attribute::AttributeSet;
 use crate::path::RawPath;
 use crate::state::FileState;
@@ -200,6 +201,8 @@ pub struct Change {
     pub after: Option<Seen>,
     /// Where the file came from, when it is known to have been elsewhere.
     pub from: Option<RawPath>,
+    /// Who made it, as far as events told: each process once, the newest last.
+    pub actors: Vec<Actor>,
 }
 
 #[cfg(test)]

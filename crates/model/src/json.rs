@@ -3,6 +3,7 @@
 //! In: the types of this crate. Out: text. Every line has `type`; keys that are unknown are absent; characters
 //! that could steer a terminal are written as `\u` escapes, which every JSON reader undoes.
 
+use crate::actor::Actor;
 use crate::change::{Change, ChangeId, Seen};
 use crate::digest::{Algorithm, hex};
 use crate::escape;
@@ -82,7 +83,18 @@ pub fn change(change: &Change) -> Object {
     if let Some(from) = &change.from {
         put_path(&mut out, "from", from.as_bytes());
     }
+    put_actors(&mut out, &change.actors);
     out
+}
+
+/// Puts the newest actor under `actor`, and all of them under `actors` when there are several.
+pub fn put_actors(object: &mut Object, actors: &[Actor]) {
+    if let Some(newest) = actors.last() {
+        object.insert("actor".into(), newest.to_json().into());
+    }
+    if actors.len() > 1 {
+        object.insert("actors".into(), actors.iter().map(|actor| Value::from(actor.to_json())).collect());
+    }
 }
 
 /// The contract's `STATE` with the names of owner and group.

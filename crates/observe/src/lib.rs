@@ -3,6 +3,7 @@
 //! In: descriptors and names (`os`), digests (`hash`). Out: entries with their file states. What they mean is
 //! decided elsewhere, by the [`Visitor`] that a scan is given.
 
+pub mod actors;
 pub mod entry;
 pub mod place;
 pub mod probe;
@@ -17,4 +18,4 @@ pub use waxseal_hash::Algorithms;
 pub use waxseal_os::accounts::Accounts;
 pub use waxseal_os::files::FileError;
 pub use waxseal_os::limits::{let_code_go, now, thread_cpu_time};
-pub use waxseal_os::{control, priority, watcher as watch};
+pub use waxseal_os::{control, priority, process, watcher as watch};

@@ -25,7 +25,6 @@ pub mod mounts;
 pub mod paths;
 #[cfg(target_os = "linux")]
 pub mod priority;
-#[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod remote;

@@ -176,6 +176,12 @@ impl Watcher {
         Ok(())
     }
 
+    /// Whether the last [`Watcher::read`] emptied all of the kernel's queues that tell of processes: what is read next
+    /// happened after it began.
+    pub fn is_drained(&self) -> bool {
+        self.plan.filesystems.iter().all(|filesystem| filesystem.drained || filesystem.broken)
+    }
+
     fn read_trees(&mut self, out: &mut Vec<Hint>) {
         for tree in &mut self.plan.trees {
             read_tree(tree, &self.plan.roots, &self.options.ignored, out);

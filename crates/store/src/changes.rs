@@ -15,8 +15,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 use waxseal_model::change::Seen;
 use waxseal_model::{
-    Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,
-    Timestamp, record,
+    Actor, Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,
+    Timestamp, actor, record,
 };
 
 /// A difference from the baseline as it was seen, before it has an id.
@@ -60,6 +60,7 @@ impl Found {
             before: self.before,
             after: self.after,
             from: self.from,
+            actors: Vec::new(),
         }
     }
 }
@@ -107,6 +108,10 @@ pub trait Rules {
     fn differences(&self, watch: &str, before: &Seen, after: &Seen) -> AttributeSet;
     /// The severity of a move with these differences.
     fn severity_of_move(&self, found: &Found) -> Severity;
+    /// Who made this change now, as far as events told, the newest last.
+    fn actors(&self, found: &Found) -> Vec<Actor>;
+    /// The severity of a change that was made by these.
+    fn severity_by(&self, found: &Found, actors: &[Actor]) -> Severity;
 }
 
 /// A collection of findings of one look (a scan, or a batch of events), held outside of the database proper
@@ -225,7 +230,7 @@ fn found_from(row: &Row<'_>) -> rusqlite::Result<Found> {
 }
 
 const CHANGE_COLUMNS: &str = "path, watch, kind, fields, severity, source, before, before_user, before_group,
-    after, after_user, after_group, from_path, id, change_set, first, last, count";
+    after, after_user, after_group, from_path, id, change_set, first, last, count, actors";
 
 fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
     let found = found_from(row)?;
@@ -235,6 +240,7 @@ fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
         set: SetId(unsigned(14)?),
         first: Timestamp::from_micros(row.get(15)?),
         count: unsigned(17)?,
+        actors: row.get::<_, Option<String>>(18)?.map_or(Vec::new(), |text| actor::from_text(&text)),
         ..found.unrecorded(Timestamp::from_micros(row.get(16)?))
     })
 }
@@ -349,7 +355,7 @@ impl Findings {
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
                 let found = found_from(row)?;
-                let outcome = record_one(&transaction, &found, cause, now, rules, &mut set)?;
+                let outcome = record_one(&transaction, found, cause, now, rules, &mut set)?;
                 if let (Some(outcomes), Some(outcome)) = (&mut outcomes, outcome) {
                     outcomes.push(outcome);
                 }
@@ -369,18 +375,28 @@ fn open_change(connection: &Connection, path: &RawPath) -> rusqlite::Result<Opti
 
 fn record_one(
     connection: &Connection,
-    found: &Found,
+    mut found: Found,
     cause: &str,
     now: Timestamp,
     rules: &dyn Rules,
     set: &mut Option<i64>,
 ) -> Result<Option<Outcome>, StoreError> {
     let open = open_change(connection, &found.path)?;
+    let known = open.as_ref().map_or(&[][..], |open| open.actors.as_slice());
+    let mut actors = known.to_vec();
+    actor::add(&mut actors, rules.actors(&found));
     if let Some(open) = &open
-        && is_same(open, found, rules)
+        && is_same(open, &found, rules)
     {
+        // Who wrote may be heard of after the change was found.
+        if actors != open.actors {
+            connection
+                .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
+                .execute((number(open.id.0), actor::to_text(&actors)))?;
+        }
         return Ok(None);
     }
+    found.severity = rules.severity_by(&found, &actors);
     let set_id = match open.as_ref().map(|open| number(open.set.0)).or(*set) {
         Some(id) => id,
         None => {
@@ -392,25 +408,27 @@ fn record_one(
     connection
         .prepare_cached("UPDATE change_set SET last = ?2 WHERE id = ?1")?
         .execute((set_id, now.as_micros()))?;
-    let own: [Value; 4] = [
+    let own: [Value; 5] = [
         found.path.for_people().into(),
         found.severity.name().to_string().into(),
         set_id.into(),
         now.as_micros().into(),
+        actor::to_text(&actors).into(),
     ];
     connection
         .prepare_cached(
             "INSERT INTO change(path, watch, kind, fields, severity, source, before, before_user, before_group,
-                after, after_user, after_group, from_path, path_text, severity_text, change_set, first, last, count, status)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, 1, 'open')
+                after, after_user, after_group, from_path, path_text, severity_text, change_set, first, last, actors, count, status)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, 1, 'open')
              ON CONFLICT(path) WHERE status = 'open' DO UPDATE SET
                 watch = excluded.watch, kind = excluded.kind, fields = excluded.fields, severity = excluded.severity,
                 source = excluded.source, before = excluded.before, before_user = excluded.before_user,
                 before_group = excluded.before_group, after = excluded.after, after_user = excluded.after_user,
                 after_group = excluded.after_group, from_path = excluded.from_path,
-                severity_text = excluded.severity_text, last = excluded.last, count = count + 1",
+                severity_text = excluded.severity_text, last = excluded.last, actors = excluded.actors,
+                count = count + 1",
         )?
-        .execute(params_from_iter(shared_values(found).into_iter().chain(own)))?;
+        .execute(params_from_iter(shared_values(&found).into_iter().chain(own)))?;
     let change = open_change(connection, &found.path)?;
     Ok(change.map(|change| if open.is_some() { Outcome::Again(change) } else { Outcome::New(change) }))
 }

@@ -61,7 +61,8 @@ impl Store {
         if !dir.has_database() {
             return Err(StoreError::NoState(dir.path().to_path_buf()));
         }
-        let writer = connect(dir, false, BUSY)?;
+        let mut writer = connect(dir, false, BUSY)?;
+        schema::migrate(&mut writer)?;
         schema::check(&writer, dir)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
         writer.pragma_update(None, "synchronous", "FULL")?;

@@ -2,12 +2,12 @@
 
 use crate::error::StoreError;
 use crate::state_dir::StateDir;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
 /// Raised whenever the tables change; older versions are migrated, newer ones refused.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
 /// `docs/baseline-format.md` describes; everything else is readable as it stands.
@@ -26,7 +26,7 @@ CREATE TABLE change(
     kind TEXT NOT NULL, fields TEXT NOT NULL, severity INTEGER NOT NULL, severity_text TEXT NOT NULL,
     source TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
     before BLOB, before_user TEXT, before_group TEXT, after BLOB, after_user TEXT, after_group TEXT,
-    from_path BLOB, closed INTEGER);
+    from_path BLOB, closed INTEGER, actors TEXT);
 CREATE UNIQUE INDEX change_open ON change(path) WHERE status = 'open';
 CREATE INDEX change_by_origin ON change(from_path) WHERE status = 'open' AND from_path IS NOT NULL;
 CREATE INDEX change_by_set ON change(change_set);
@@ -48,6 +48,31 @@ pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(TABLES)?;
+    Ok(())
+}
+
+/// What each version changed, from the first one on.
+const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT"];
+
+/// Brings the tables of an older version up to date.
+///
+/// # Errors
+/// As the database says; then nothing has been changed.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0))
+    };
+    if !(1..VERSION).contains(&version(connection)?) {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it meanwhile.
+    let done = usize::try_from(version(&transaction)?).unwrap_or_default();
+    for step in STEPS.iter().skip(done.saturating_sub(1)) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
     Ok(())
 }
 
@@ -98,13 +123,25 @@ mod tests {
     fn files_of_others_and_of_later_versions_are_refused() {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
-        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 2"));
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 3"));
         assert!(
-            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 2"),
+            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 3"),
             "{error}"
         );
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
         assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    }
+
+    #[test]
+    fn an_older_version_is_brought_up_to_date() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = state_below(home.path());
+        drop(store_in(&dir));
+        sql(&dir, "ALTER TABLE change DROP COLUMN actors; PRAGMA user_version = 1");
+        let store = Store::open(&dir).unwrap();
+        assert_eq!(store.count_open().unwrap(), [0; 5]);
+        store.each_open_change(|_| Ok::<_, StoreError>(())).unwrap();
+        Store::open(&dir).unwrap();
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn conclude(
     report: &Report,
     findings: &Findings,
 ) -> Result<Vec<RawPath>, EngineError> {
-    findings.pair(&RecordRules { coverage: scan.coverage })?;
+    findings.pair(&RecordRules { coverage: scan.coverage, written: None })?;
     let seen = |path: &RawPath| report.looked_at(path) && checking.is_judged_here(path);
     Ok(findings.not_found_again(&report.scope, &seen)?)
 }
@@ -76,7 +76,7 @@ impl Survey<'_> {
     /// # Errors
     /// As the database says.
     pub fn next(&mut self, most: usize) -> Result<Vec<RawPath>, EngineError> {
-        let rules = RecordRules { coverage: self.scan.coverage };
+        let rules = RecordRules { coverage: self.scan.coverage, written: None };
         let findings = self.scan.findings.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_through {
             let page = findings.unrecorded(&rules, self.after.as_ref(), most)?;

@@ -13,11 +13,13 @@ use super::{Event, Load, Monitor, Rules};
 use crate::check::{self, Request, Scan};
 use crate::error::EngineError;
 use crate::seal::Trouble;
+use crate::written::Written;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use waxseal_model::control::Refusal;
 use waxseal_model::{FileType, RawPath, Source, Timestamp};
+use waxseal_observe::actors::Describer;
 use waxseal_observe::watch::{self as watcher, Waker};
 use waxseal_observe::{Options, Progress, now};
 use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
@@ -50,6 +52,8 @@ pub struct Engine<'a> {
     pub load: Load<'a>,
     pub tell: &'a mut dyn FnMut(Event),
     objects: Objects,
+    /// Tells who wrote.
+    describer: Arc<Describer>,
     findings: Mutex<Findings>,
     /// Since something could not be recorded.
     pub blind: Option<Blind>,
@@ -73,11 +77,13 @@ impl<'a> Engine<'a> {
         queue: &'a Queue,
         waker: &'a Waker,
         patrol: &'a Patrol,
+        describer: &Arc<Describer>,
         load: Load<'a>,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Engine<'a>, EngineError> {
         let Monitor { store, baseline, rules, only } = monitor;
         let objects = Objects::of(store, baseline)?;
+        let describer = Arc::clone(describer);
         let findings = Mutex::new(store.findings()?);
         Ok(Engine {
             store,
@@ -90,6 +96,7 @@ impl<'a> Engine<'a> {
             load,
             tell,
             objects,
+            describer,
             findings,
             blind: None,
             blindness: Blindness::new(),
@@ -108,7 +115,9 @@ impl<'a> Engine<'a> {
         self.note_downtime()?;
         self.leave_word(true)?;
         let watching = self.baseline.stored.entries;
-        (self.tell)(Event::Ready { coverage, watching });
+        let names = coverage.iter().any(|part| part.backend == watcher::Backend::Fanotify);
+        let actors = self.describer.processes().source().filter(|_| names);
+        (self.tell)(Event::Ready { coverage, watching, actors });
         self.patrol.set(&self.rules.coverage.config().scan);
         let mut is_tidy = false;
         loop {
@@ -175,14 +184,24 @@ impl<'a> Engine<'a> {
         self.rescan(work.rescans)?;
         let mut targets = work.targets;
         let others = self.objects.names(&work.objects, self.store, self.baseline)?;
-        targets.extend(others.into_iter().map(|path| Place { path, deep: false }));
+        let mut writers = work.writers;
+        for (path, object) in &others {
+            for (_, who) in work.object_writers.iter().filter(|(written, _)| written == object) {
+                writers.add(path.clone(), who.clone(), false);
+            }
+        }
+        targets.extend(others.into_keys().map(|path| Place { path, deep: false }));
         targets.sort();
         targets.dedup();
         let targets = self.of_interest(targets);
         if targets.is_empty() {
             return Ok(());
         }
-        self.look(targets, false, Source::Event, "seen by the monitor")
+        let written = Written::new(writers, &self.describer);
+        let (source, cause) = (Source::Event, "seen by the monitor".to_string());
+        let request =
+            Request { targets, quick: false, source, cause, set: None, speaks_of_coverage: false, written };
+        self.look_as(request)
     }
 
     fn rescan(&mut self, rescans: BTreeMap<RawPath, Rescan>) -> Result<(), EngineError> {
@@ -229,8 +248,11 @@ impl<'a> Engine<'a> {
     ) -> Result<(), EngineError> {
         let speaks_of_coverage = source == Source::Scan;
         let cause = cause.to_string();
-        let recorded =
-            self.look_at(Request { targets, quick, source, cause, set: None, speaks_of_coverage })?;
+        self.look_as(Request { targets, quick, source, cause, set: None, speaks_of_coverage, written: None })
+    }
+
+    fn look_as(&mut self, request: Request) -> Result<(), EngineError> {
+        let recorded = self.look_at(request)?;
         for trouble in recorded.troubles {
             (self.tell)(Event::Trouble(trouble));
         }
@@ -283,7 +305,7 @@ impl<'a> Engine<'a> {
         }
         if request.source == Source::Event && !relatives.is_empty() {
             let names = self.objects.names(&relatives, store, baseline)?;
-            let names = names.into_iter().filter(|name| !request.targets.iter().any(|t| t.path == *name));
+            let names = names.into_keys().filter(|name| !request.targets.iter().any(|t| t.path == *name));
             let names = self.of_interest(names.map(|path| Place { path, deep: false }).collect());
             if !names.is_empty() {
                 self.look(names, false, Source::Scan, "other names of what changed")?;
@@ -325,7 +347,8 @@ impl<'a> Engine<'a> {
         if request.source == Source::Event {
             for path in &report.vanished {
                 if self.touched.is_news(path) && !resolved.contains(path) {
-                    (self.tell)(Event::Touched(path.clone()));
+                    let actors = request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
+                    (self.tell)(Event::Touched(path.clone(), actors));
                 }
             }
         }

@@ -27,9 +27,11 @@ use patrol::Patrol;
 use queue::Queue;
 use scanner::Scanner;
 use std::sync::Arc;
-use waxseal_model::{Change, RawPath};
+use waxseal_model::{Actor, ActorSource, Change, RawPath};
 use waxseal_observe::Options;
+use waxseal_observe::actors::Describer;
 use waxseal_observe::control::Listener;
+use waxseal_observe::process::Processes;
 use waxseal_observe::watch::{self as watcher, WatchRoot, Watcher};
 use waxseal_store::{Baseline, ScanKind, Store};
 
@@ -42,13 +44,15 @@ pub enum Event {
         coverage: Vec<watcher::Coverage>,
         /// How many entries the baseline holds.
         watching: u64,
+        /// How it is known who makes a change; `None` where events name no process.
+        actors: Option<ActorSource>,
     },
     /// A change was opened, or an open one moved again.
     Changed(Box<Change>),
     /// A changed path is back in its baseline state.
     Resolved(Box<Change>),
-    /// Something was there and is gone, and was never sealed.
-    Touched(RawPath),
+    /// Something was there and is gone, and was never sealed; with who did it, as far as that is known, the newest last.
+    Touched(RawPath, Vec<Actor>),
     /// Events were lost: what is below was looked at again.
     Rescan {
         /// The place.
@@ -132,6 +136,8 @@ const QUEUE_LIMIT: usize = 262_144;
 pub struct Started<'a> {
     monitor: Monitor<'a>,
     watcher: Watcher,
+    /// Tells who wrote.
+    describer: Arc<Describer>,
     queue: Arc<Queue>,
     /// Where commands reach it.
     listener: std::io::Result<Listener>,
@@ -145,16 +151,20 @@ impl<'a> Monitor<'a> {
     /// When nothing can be watched.
     pub fn start(self) -> Result<Started<'a>, EngineError> {
         let roots = roots_of(&self.rules.coverage);
+        // Before the watch: whoever causes an event is on record then.
+        let processes = Processes::start().or_else(|_| Processes::without_record());
+        let processes = processes.map_err(|error| EngineError::Watch(error.to_string()))?;
         let options = watcher::Options {
             queue_limit: QUEUE_LIMIT,
             canary_dir: Some(self.store.dir().path().to_path_buf()),
             ignored: self.rules.coverage.own().to_vec(),
-            pidfds: false,
+            pidfds: processes.wants_pidfds(),
         };
         let watcher =
             Watcher::start(&roots, options).map_err(|error| EngineError::Watch(error.to_string()))?;
         let listener = control::listen(self.store.dir());
-        Ok(Started { monitor: self, watcher, queue: Arc::default(), listener })
+        let describer = Arc::new(Describer::new(Arc::new(processes)));
+        Ok(Started { monitor: self, watcher, describer, queue: Arc::default(), listener })
     }
 }
 
@@ -169,7 +179,8 @@ impl Started<'_> {
     /// # Errors
     /// When the baseline cannot be read.
     pub fn run(self, load: Load<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
-        let Started { monitor, watcher, queue, listener } = self;
+        let Started { monitor, watcher, describer, queue, listener } = self;
+        let processes = describer.processes();
         let coverage = watcher.coverage().to_vec();
         let waker = watcher.waker();
         if let Err(error) = &listener {
@@ -178,9 +189,11 @@ impl Started<'_> {
         }
         let patrol = Patrol::default();
         let (store, baseline) = (monitor.store, monitor.baseline);
-        let mut engine = Engine::new(monitor, &queue, &waker, &patrol, load, tell)?;
+        let mut engine = Engine::new(monitor, &queue, &waker, &patrol, &describer, load, tell)?;
         std::thread::scope(|scope| {
-            let reading = thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue));
+            let reading =
+                thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue, processes));
+            let recording = thread("processes").spawn_scoped(scope, || processes.serve());
             let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
             let serving = listener.as_ref().ok().map(|listener| {
                 thread("control").spawn_scoped(scope, move || control::serve(listener, &desk))
@@ -191,13 +204,15 @@ impl Started<'_> {
                     thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
                 });
             let serving = serving.transpose().map(drop);
-            let began = scanning.into_iter().fold(reading.map(drop).and(serving), |all, one| all.and(one));
+            let reading = reading.map(drop).and(recording.map(drop));
+            let began = scanning.into_iter().fold(reading.and(serving), |all, one| all.and(one));
             let began = began.map_err(|error| EngineError::Watch(error.to_string()));
             let result = began.and_then(|()| engine.follow(coverage));
             patrol.end();
             queue.end();
             queue.close();
             waker.wake();
+            processes.end();
             if let Ok(listener) = &listener {
                 listener.closer().close();
             }

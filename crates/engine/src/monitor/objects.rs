@@ -1,7 +1,7 @@
 //! From an object to its names: what changed through a name outside of the tree has changed under the names inside.
 
 use crate::tree::Tree;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use waxseal_model::{FileState, RawPath};
 use waxseal_store::{Baseline, Store, StoreError};
 
@@ -45,21 +45,23 @@ impl Objects {
         wanted: &BTreeSet<Object>,
         store: &Store,
         baseline: &Baseline,
-    ) -> Result<BTreeSet<RawPath>, StoreError> {
-        let mut names = BTreeSet::new();
+    ) -> Result<BTreeMap<RawPath, Object>, StoreError> {
+        let mut names = BTreeMap::new();
         if wanted.is_empty() {
             return Ok(names);
         }
         if wanted.iter().any(|object| self.may_hold(*object)) {
             Tree::open(store, &baseline.stored.root)?.each(&mut |path, state| {
                 if wanted.contains(&key(state)) {
-                    names.insert(path.clone());
+                    names.insert(path.clone(), key(state));
                 }
             })?;
         }
         store.each_open_change(|change| -> Result<(), StoreError> {
-            if change.after.as_ref().is_some_and(|seen| wanted.contains(&key(&seen.state))) {
-                names.insert(change.path);
+            if let Some(object) =
+                change.after.as_ref().map(|seen| key(&seen.state)).filter(|key| wanted.contains(key))
+            {
+                names.insert(change.path, object);
             }
             Ok(())
         })?;

@@ -4,10 +4,12 @@ use super::control::Waiter;
 use super::objects::Object;
 use super::touched::Arrived;
 use super::word::Word;
+use crate::written::Writers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use waxseal_model::{RawPath, Timestamp};
+use waxseal_observe::actors::Who;
 use waxseal_observe::watch::{Coverage, WatchError, WatchRoot};
 use waxseal_store::Place;
 
@@ -52,6 +54,10 @@ pub struct Work {
     pub rescans: BTreeMap<RawPath, Rescan>,
     /// Names that appeared, among others that were looked at before.
     pub arrived: Arrived,
+    /// Who wrote where.
+    pub writers: Writers,
+    /// Who wrote objects whose names are not told.
+    pub object_writers: Vec<(Object, Who)>,
     /// What to say besides.
     pub notes: Vec<String>,
     /// Who is to be told when all of this is done: everything that happened before they asked is in this or was in
@@ -70,8 +76,7 @@ pub struct Work {
 impl Work {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, arrived: _, unheard: _, words, reload, end } =
-            self;
+        let Work { targets, objects, rescans, notes, waiters, words, reload, end, .. } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
@@ -91,6 +96,8 @@ struct State {
     held: BTreeMap<RawPath, bool>,
     held_until: Option<Instant>,
     rest: Work,
+    /// Who wrote where, of what waits here.
+    writers: Writers,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
     /// What the reader is to watch from now on.
@@ -150,6 +157,23 @@ impl Queue {
             insert_rescan(&mut state.rest.rescans, RawPath::new(ALL), rescan);
         }
         self.filled.notify_one();
+    }
+
+    /// Notes who wrote, before the places are added.
+    pub fn add_writers(&self, writers: Vec<(RawPath, Who, bool)>, objects: Vec<(Object, Who)>) {
+        let mut state = self.lock();
+        for (path, who, deep) in writers {
+            state.writers.add(path, who, deep);
+        }
+        state.rest.object_writers.extend(objects);
+        if state.writers.len() > MOST || state.rest.object_writers.len() > MOST {
+            state.forget_writers();
+        }
+    }
+
+    /// Events were lost: who else wrote is not known.
+    pub fn forget_writers(&self) {
+        self.lock().forget_writers();
     }
 
     /// Adds anything else.
@@ -233,6 +257,8 @@ impl Queue {
         }
         let mut work = std::mem::take(&mut state.rest);
         work.targets = outermost(std::mem::take(&mut state.paths));
+        let State { writers, held, .. } = &mut *state;
+        work.writers = writers.take_but(|path| held.contains_key(path));
         work
     }
 }
@@ -255,6 +281,11 @@ impl State {
         self.held_until = None;
         let held = std::mem::take(&mut self.held);
         held.into_iter().for_each(|(path, deep)| *self.paths.entry(path).or_default() |= deep);
+    }
+
+    fn forget_writers(&mut self) {
+        self.writers.clear();
+        self.rest.object_writers.clear();
     }
 }
 
@@ -403,6 +434,26 @@ mod tests {
         queue.add_rescan(path(), Rescan { reason: "mount", since: early });
         let wanted = Rescan { reason: OVERFLOW, since: early };
         assert_eq!(queue.take(None).rescans.into_values().collect::<Vec<_>>(), [wanted]);
+    }
+
+    #[test]
+    fn who_wrote_stays_with_what_is_still_being_written() {
+        let queue = Queue::default();
+        let path = |name: &str| place(name, false).path;
+        queue.add_writers(
+            vec![(path("/t/a"), Who::Unknown(1), false), (path("/t/b"), Who::Unknown(2), false)],
+            vec![],
+        );
+        queue.add([unfinished("/t/a"), target("/t/b", false)], NOW);
+        let work = queue.take(None);
+        assert_eq!((work.writers.len(), work.targets), (1, vec![place("/t/b", false)]));
+        queue.add([target("/t/a", false)], NOW);
+        assert_eq!(queue.take(None).writers.len(), 1);
+        queue.add_writers(vec![(path("/t/a"), Who::Unknown(1), false)], vec![((8, 1, 2), Who::Unknown(3))]);
+        queue.forget_writers();
+        queue.add([target("/t/a", false)], NOW);
+        let work = queue.take(None);
+        assert!(work.writers.is_empty() && work.object_writers.is_empty());
     }
 
     #[test]

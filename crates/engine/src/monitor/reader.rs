@@ -6,7 +6,9 @@
 use super::queue::{NewRoots, Queue, Rescan, Target};
 use std::time::{Duration, Instant};
 use waxseal_model::Timestamp;
+use waxseal_observe::actors::Who;
 use waxseal_observe::now;
+use waxseal_observe::process::{Processes, Window, uptime};
 use waxseal_observe::watch::{self as watcher, Hint, WatchError, Watcher, What};
 use waxseal_store::Place;
 
@@ -54,7 +56,7 @@ impl Gathering {
 }
 
 /// Reads until the queue is ended and the watcher woken.
-pub fn read_events(mut watcher: Watcher, queue: &Queue) {
+pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
     watcher::raise_priority();
     let mut hints = Vec::new();
     // Who asked before the last cookie was made.
@@ -63,6 +65,8 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
     // When the last read began: what happened before then was read.
     let mut last = now();
     let mut gathering = Gathering::new();
+    // The same for processes, by the clock of their beginnings.
+    let mut quiet = processes.started();
     loop {
         let at_once = waiters.is_empty() && queue.is_asked();
         let woken = watcher.wait(at_once.then_some(Duration::ZERO));
@@ -81,9 +85,18 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue) {
         let may_wait = waiters.is_empty() && matches!(woken, Ok(wake) if wake.events && !wake.woken);
         let began = if may_wait { gathering.wait() } else { Instant::now() };
         let before = std::mem::replace(&mut last, now());
+        let earlier = uptime();
         // Also when waiting failed: what is queued can be read all the same.
         let read = watcher.read(&mut hints);
         let places = hints.len();
+        if !hints.is_empty() {
+            // After the events: whoever caused them is on record by now.
+            processes.catch_up();
+            note_writers(&hints, queue, processes, Window { since: quiet, until: uptime() });
+        }
+        if watcher.is_drained() {
+            quiet = earlier;
+        }
         queue_hints(&mut hints, queue, before);
         gathering.done(began, places);
         match woken.and(read) {
@@ -143,6 +156,44 @@ fn add_note(queue: &Queue, note: String) {
             work.notes.push(note);
         }
     });
+}
+
+/// Notes who wrote, before the places are queued.
+fn note_writers(hints: &[Hint], queue: &Queue, processes: &Processes, window: Window) {
+    if hints.iter().any(|hint| matches!(hint, Hint::Lost { .. })) {
+        return queue.forget_writers();
+    }
+    let (mut places, mut objects) = (Vec::new(), Vec::new());
+    // Most events come in rows by one process.
+    let mut last: Option<Who> = None;
+    for hint in hints {
+        let (Hint::Name { process, .. }
+        | Hint::Renamed { process, .. }
+        | Hint::Itself { process, .. }
+        | Hint::Object { process, .. }) = hint
+        else {
+            continue;
+        };
+        let Some(process) = process else { continue };
+        let Ok(pid) = u32::try_from(process.pid) else { continue };
+        let who = last
+            .take()
+            .filter(|last| last.pid() == pid)
+            .unwrap_or_else(|| processes.writer_of(process, window).map_or(Who::Unknown(pid), Who::Known));
+        last = Some(who.clone());
+        match hint {
+            Hint::Name { dir, name, deep, .. } => places.push((dir.join(name), who, *deep)),
+            Hint::Renamed { from, to, is_dir, .. } => {
+                for (dir, name) in [from, to] {
+                    places.push((dir.join(name), who.clone(), *is_dir));
+                }
+            }
+            Hint::Itself { dir, .. } => places.push((dir.clone(), who, false)),
+            Hint::Object { inode, device, .. } => objects.push(((device.major, device.minor, *inode), who)),
+            _ => {}
+        }
+    }
+    queue.add_writers(places, objects);
 }
 
 fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {

@@ -241,6 +241,7 @@ impl Scanner<'_> {
             cause: self.cause().to_owned(),
             set: None,
             speaks_of_coverage: is_first,
+            written: None,
         };
         // Everything on this thread: its processor time is what is measured.
         let mut options = Options { threads: Some(1), ..brief.options };

@@ -98,6 +98,7 @@ impl Engine<'_> {
                         cause: cause.to_owned(),
                         set,
                         speaks_of_coverage: false,
+                        written: None,
                     })?;
                 }
                 let _ = answer.send(recorded);

@@ -3,11 +3,10 @@
 //! In: records of what happened, and what `/proc` shows. Out: the writer of a file, or that it cannot be told. Bounded:
 //! those that are over are forgotten first, oldest first.
 
-use super::Source;
 use super::proc::{Process, TICK};
 use super::program::{Program, Tally};
-use super::record::{Event, Key, Record, State, path_of};
-use super::writer::{Ancestor, Window, Writer};
+use super::record::{Event, Record, path_of};
+use super::{ANCESTORS, Ancestor, Key, Source, State, Window, Writer};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use waxseal_model::RawPath;
@@ -18,8 +17,6 @@ const MOST: usize = 16_384;
 const MOST_BYTES: usize = 2 << 20;
 /// How many control groups' paths are remembered.
 const MOST_GROUPS: usize = 2048;
-/// How many ancestors are told.
-pub const ANCESTORS: usize = 32;
 
 /// One process from its beginning to its end.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! In: a process number. Out: what one process says of itself: all of it is read below one descriptor of its directory,
 //! which never shows another process, even when the number is given away meanwhile.
 
-use super::record::{Key, State};
+use super::{Key, State};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::os::fd::OwnedFd;
 use waxseal_model::RawPath;

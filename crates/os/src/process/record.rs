@@ -3,6 +3,8 @@
 //! In: bytes from the ring buffer. Out: records. The layout is that of `bpf/process.bpf.c`, in the machine's own byte
 //! order.
 
+use super::{Key, State};
+
 /// Bytes before a record's path and arguments.
 const HEADER: usize = 64;
 /// The path is not whole.
@@ -13,15 +15,6 @@ const ARGS_CUT: u16 = 2;
 const KERNEL_THREAD: u16 = 4;
 /// What stands for an unknown number.
 const UNKNOWN: u32 = u32::MAX;
-
-/// A process, told apart from all others that had its number, by the time at which it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Its number.
-    pub pid: u32,
-    /// When it began, in nanoseconds since the system started (`CLOCK_BOOTTIME`).
-    pub start: u64,
-}
 
 /// What happened to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,21 +37,6 @@ pub enum Event<'a> {
     Free,
     /// It was put into a control group, of this path.
     Moved(&'a [u8]),
-}
-
-/// What is true of a process at that moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
-    /// Its effective user.
-    pub uid: u32,
-    /// The user who logged in.
-    pub login_uid: Option<u32>,
-    /// The login session's number for the audit system.
-    pub session: Option<u32>,
-    /// Its control group, by the group's inode number.
-    pub cgroup: u64,
-    /// Whether it is a thread of the kernel.
-    pub is_kernel: bool,
 }
 
 /// One record.

@@ -1,9 +1,33 @@
 //! Who wrote.
 
-use super::Source;
 use super::program::Program;
-use super::record::{Key, State};
-use std::sync::Arc;
+use super::{Source, uptime};
+use std::sync::{Arc, OnceLock};
+use waxseal_model::Timestamp;
+
+/// A process, told apart from all others that had its number, by the time at which it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its number.
+    pub pid: u32,
+    /// When it began, in nanoseconds since the system started (`CLOCK_BOOTTIME`).
+    pub start: u64,
+}
+
+/// What is true of a process at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Its effective user.
+    pub uid: u32,
+    /// The user who logged in.
+    pub login_uid: Option<u32>,
+    /// The login session's number for the audit system.
+    pub session: Option<u32>,
+    /// Its control group, by the group's inode number.
+    pub cgroup: u64,
+    /// Whether it is a thread of the kernel.
+    pub is_kernel: bool,
+}
 
 /// When something happened, as far as it is known, in nanoseconds since the system started (`CLOCK_BOOTTIME`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +64,11 @@ pub struct Ancestor {
     pub program: Option<Arc<Program>>,
 }
 
-/// The time since the system started, in nanoseconds.
-pub fn uptime() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
+/// When the system started, by the clock on the wall as it went when this was first asked.
+pub fn boot_time() -> Timestamp {
+    static TIME: OnceLock<Timestamp> = OnceLock::new();
+    *TIME.get_or_init(|| {
+        let up = i64::try_from(uptime() / 1000).unwrap_or(i64::MAX);
+        Timestamp::from_micros(crate::limits::now().as_micros().saturating_sub(up))
+    })
 }

@@ -40,6 +40,8 @@ pub(super) struct Filesystem {
     pub verdict: Verdict,
     /// Its queue cannot be read any more.
     pub broken: bool,
+    /// The last read emptied its queue.
+    pub drained: bool,
     /// The name whose event the self-test waits for, and whether it has come.
     pub canary: Option<(Box<[u8]>, bool)>,
     /// The file by which is known how far its queue has been read.
@@ -107,6 +109,7 @@ impl Filesystem {
             keep_pidfds: false,
             verdict: Verdict::NotTested,
             broken: false,
+            drained: false,
             canary: None,
             cookie: Cookie::default(),
             id: None,
@@ -126,6 +129,7 @@ impl Filesystem {
     pub fn read(&mut self, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batch = Batch { roots, ignored, resolvers: None, out, lost: None };
+        self.drained = false;
         for _ in 0..BUFFERS {
             match self.group.read(&mut buffer) {
                 Ok(Some(events)) => {
@@ -138,6 +142,7 @@ impl Filesystem {
                 }
                 Ok(None) => {
                     self.memory.complete = true;
+                    self.drained = true;
                     self.cookie.see_empty();
                     break;
                 }

@@ -36,7 +36,7 @@ pub fn with_record(test: &str) -> Option<Watched> {
         return None;
     }
     let processes = Processes::start().unwrap();
-    if processes.source() != Source::ExecCache {
+    if processes.source() != Some(Source::ExecCache) {
         println!("SKIPPED {test}: BPF is refused here: {:?}", processes.refused());
         return None;
     }

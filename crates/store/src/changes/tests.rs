@@ -5,6 +5,11 @@ use waxseal_model::FileState;
 /// Counts mode and content; a move is as severe as the change that it is.
 struct TestRules;
 
+thread_local! {
+    /// Who writes in this test.
+    static WRITERS: std::cell::RefCell<Vec<u32>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 impl Rules for TestRules {
     fn differences(&self, _: &str, before: &Seen, after: &Seen) -> AttributeSet {
         let (before, after) = (&before.state, &after.state);
@@ -20,6 +25,15 @@ impl Rules for TestRules {
 
     fn severity_of_move(&self, _: &Found) -> Severity {
         Severity::Low
+    }
+
+    fn actors(&self, found: &Found) -> Vec<Actor> {
+        assert!(!found.path.as_bytes().is_empty());
+        WRITERS.with(|writers| writers.borrow().iter().map(|pid| Actor::unknown(*pid)).collect())
+    }
+
+    fn severity_by(&self, found: &Found, actors: &[Actor]) -> Severity {
+        if actors.iter().any(|actor| actor.pid == 666) { Severity::Critical } else { found.severity }
     }
 }
 
@@ -78,6 +92,36 @@ fn try_commit(
     let mut outcomes = Vec::new();
     findings.commit(store, &commit, Some(&mut outcomes))?;
     Ok(outcomes)
+}
+
+fn written_by(pids: &[u32]) {
+    WRITERS.with(|writers| *writers.borrow_mut() = pids.to_vec());
+}
+
+#[test]
+fn all_who_wrote_are_kept_and_one_may_raise_the_severity() {
+    let home = tempfile::tempdir().unwrap();
+    let store = store_in(&state_below(home.path()));
+    let pids = |change: &Change| change.actors.iter().map(|actor| actor.pid).collect::<Vec<_>>();
+    let open = || store.open_change_of(&path("/t/a")).unwrap().unwrap();
+    written_by(&[7]);
+    let outcomes = commit(&store, &[modified("/t/a", 2)]);
+    assert!(matches!(&outcomes[..], [Outcome::New(change)] if pids(change) == [7]));
+    written_by(&[8, 7]);
+    let outcomes = commit(&store, &[modified("/t/a", 3)]);
+    assert!(matches!(&outcomes[..], [Outcome::Again(change)] if pids(change) == [8, 7]));
+    // Found once more without a word of who it was, then with another who wrote the same.
+    written_by(&[]);
+    assert!(commit(&store, &[modified("/t/a", 3)]).is_empty());
+    assert_eq!(pids(&open()), [8, 7]);
+    written_by(&[9]);
+    assert!(commit(&store, &[modified("/t/a", 3)]).is_empty());
+    assert_eq!((pids(&open()), open().count), (vec![8, 7, 9], 2));
+    assert_ne!(open().severity, Severity::Critical);
+    written_by(&[666]);
+    commit(&store, &[modified("/t/a", 4)]);
+    assert_eq!(open().severity, Severity::Critical);
+    written_by(&[]);
 }
 
 fn commit(store: &Store, all: &[Found]) -> Vec<Outcome> {

@@ -39,6 +39,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         cause: format!("{} at {started}", if args.quick { "quick check" } else { "check" }),
         set: None,
         speaks_of_coverage: true,
+        written: None,
     };
     let progress = Arc::new(Progress::default());
     let mut unrecorded = Vec::new();

@@ -47,7 +47,14 @@ fn show(
     let now = waxseal_os::limits::now();
     let mut change = found.unrecorded(now);
     if let Some(open) = open {
-        change = Change { id: open.id, set: open.set, first: open.first, count: open.count, ..change };
+        change = Change {
+            id: open.id,
+            set: open.set,
+            first: open.first,
+            count: open.count,
+            actors: open.actors,
+            ..change
+        };
     }
     let mut out = out();
     if context.json {

@@ -201,7 +201,8 @@ pub fn monitor_text(holder: &str) -> String {
         Some(other) => other.to_string(),
         None => "unknown".to_string(),
     };
-    format!("pid {}, {}, since {}", text("pid"), text("backend"), text("since"))
+    let actors = object.get("actors").map(|_| format!(", actors by {}", text("actors"))).unwrap_or_default();
+    format!("pid {}, {}{actors}, since {}", text("pid"), text("backend"), text("since"))
 }
 
 /// What watches where, and what only scans find, as the lock's line says.

@@ -8,7 +8,7 @@ use crate::commands::add::add;
 use crate::commands::init;
 use crate::commands::status::in_use;
 use crate::context::{Context, absolute_all, scan_options};
-use crate::output::report::write_change;
+use crate::output::report::{write_actors, write_change};
 use crate::output::voices::Voices;
 use crate::output::{describe, json_line, say, style, warn};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use waxseal_engine::monitor::{Applied, Event, Monitor, Rules};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
-use waxseal_model::{Change, RawPath, Timestamp};
+use waxseal_model::{Actor, ActorSource, Change, RawPath, Timestamp};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{limits, watcher};
 use waxseal_store::{Lock, StateDir, Store, StoreError};
@@ -73,12 +73,16 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         }
     })?;
     let mut loader = config_file::Loader::new(context, text);
+    let mut actors = None;
     started.run(&mut |asked| loader.load(asked), &mut |event| {
         if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
+            if let Event::Ready { actors: by, .. } = &event {
+                actors = *by;
+            }
             // The shorter one where the disk has no room for more.
             let backend = backends(coverage);
-            let _ = lock.describe(&holder(since, &backend, coverage))
-                || lock.describe(&holder(since, &backend, &[]));
+            let _ = lock.describe(&holder(since, &backend, actors, coverage))
+                || lock.describe(&holder(since, &backend, actors, &[]));
         }
         teller.tell(event);
     })?;
@@ -87,11 +91,17 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// What others learn of this monitor while it holds the lock; without what watches where if that is too long to be read.
-fn holder(since: Timestamp, backend: &str, coverage: &[watcher::Coverage]) -> String {
+fn holder(
+    since: Timestamp,
+    backend: &str,
+    actors: Option<ActorSource>,
+    coverage: &[watcher::Coverage],
+) -> String {
     let mut object = Object::new();
     object.insert("pid".into(), std::process::id().into());
     object.insert("since".into(), since.to_string().into());
     object.insert("backend".into(), backend.into());
+    put_source(&mut object, actors);
     let short = json::line(&object);
     if coverage.is_empty() {
         return short;
@@ -99,6 +109,13 @@ fn holder(since: Timestamp, backend: &str, coverage: &[watcher::Coverage]) -> St
     put_coverage(&mut object, coverage);
     let line = json::line(&object);
     if line.len() <= Lock::LONGEST_LINE { line } else { short }
+}
+
+/// How it is known who makes a change.
+fn put_source(object: &mut Object, actors: Option<ActorSource>) {
+    if let Some(actors) = actors {
+        object.insert("actors".into(), actors.name().into());
+    }
 }
 
 /// What watches where, and what only scans find.
@@ -139,10 +156,10 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn tell(&self, event: Event) {
         match event {
-            Event::Ready { coverage, watching } => self.ready(&coverage, watching),
+            Event::Ready { coverage, watching, actors } => self.ready(&coverage, watching, actors),
             Event::Changed(change) => self.changed(&change),
             Event::Resolved(change) => self.resolved(&change),
-            Event::Touched(path) => self.touched(&path),
+            Event::Touched(path, actors) => self.touched(&path, &actors),
             Event::Rescan { path, reason } => self.rescan(&path, reason),
             Event::Trouble(trouble) => self.trouble(trouble.path.as_ref(), &trouble.message),
             Event::Blind { reason, message } => self.blind(reason, &message),
@@ -164,18 +181,21 @@ impl Teller<'_> {
         self.print(|out| json_line(out, object));
     }
 
-    fn ready(&self, coverage: &[watcher::Coverage], watching: u64) {
+    fn ready(&self, coverage: &[watcher::Coverage], watching: u64, actors: Option<ActorSource>) {
         let backend = backends(coverage);
         if self.context.json {
             let mut object = json::object("ready");
             object.insert("backend".into(), backend.into());
             object.insert("watching".into(), watching.into());
+            put_source(&mut object, actors);
             put_coverage(&mut object, coverage);
             object.insert("since".into(), self.since.clone().into());
             return self.object(&object);
         }
         let entries = describe::counted(watching, "entry", "entries");
         say(self.context, &format!("watching {entries} with {backend}; end with Ctrl-C"));
+        let who = actors.map_or("not known here", describe::actor_source);
+        say(self.context, &format!("who makes a change is {who}"));
         say(self.context, &format!("only scans find: {}", blind(coverage).join("; ")));
     }
 
@@ -199,14 +219,18 @@ impl Teller<'_> {
         });
     }
 
-    fn touched(&self, path: &RawPath) {
+    fn touched(&self, path: &RawPath, actors: &[Actor]) {
         if self.context.json {
             let mut object = json::object("touched");
             json::put_path(&mut object, "path", path.as_bytes());
+            json::put_actors(&mut object, actors);
             return self.object(&object);
         }
         let faint = style::FAINT;
-        self.print(|out| writeln!(out, "{faint}touched  {path}: it came and went{faint:#}"));
+        self.print(|out| {
+            writeln!(out, "{faint}touched  {path}: it came and went{faint:#}")?;
+            write_actors(out, actors)
+        });
     }
 
     fn rescan(&self, path: &RawPath, reason: &str) {

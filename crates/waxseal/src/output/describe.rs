@@ -2,7 +2,7 @@
 
 use waxseal_model::change::Seen;
 use waxseal_model::digest::hex;
-use waxseal_model::{Algorithm, Attribute, Change, ChangeKind, escape, flags, json};
+use waxseal_model::{Actor, ActorSource, Algorithm, Attribute, Change, ChangeKind, escape, flags, json};
 
 /// A count with separators: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -99,6 +99,57 @@ fn mode_text(mode: u16) -> String {
     };
     let all = [triple(6, 0o4000, 's', 'S'), triple(3, 0o2000, 's', 'S'), triple(0, 0o1000, 't', 'T')];
     all.iter().flatten().collect()
+}
+
+/// How it is known who makes a change.
+pub fn actor_source(source: ActorSource) -> &'static str {
+    match source {
+        ActorSource::ExecCache => "known of every process, also when it ends at once (exec-cache)",
+        ActorSource::Audit => "known by the system's audit records (audit)",
+        ActorSource::ProcConnector => "known of most processes that live for a moment (proc-connector)",
+        ActorSource::Pidfd => "known of processes that still run when they are asked (pidfd)",
+    }
+}
+
+/// Who made a change, in a line.
+pub fn actor(actor: &Actor) -> String {
+    let Some(exe) = &actor.exe else {
+        return match actor.source {
+            None => format!("an unknown process (its number was {})", actor.pid),
+            Some(_) => format!("process {}", actor.pid),
+        };
+    };
+    let mut text = format!("{exe} [{}]", actor.pid);
+    if let Some(uid) = actor.uid {
+        text.push_str(&format!(" as {}", named_or_number(uid, actor.user.as_deref())));
+    }
+    if let Some(login) = actor.login_uid.filter(|login| Some(*login) != actor.uid) {
+        text.push_str(&format!(", logged in as {}", named_or_number(login, actor.login_user.as_deref())));
+    }
+    if let Some(from) = actor.remote.as_ref().or(actor.terminal.as_ref()) {
+        text.push_str(&format!(" from {}", escape::for_people(from.as_bytes())));
+    }
+    if let Some(unit) = &actor.unit {
+        text.push_str(&format!(", {}", escape::for_people(unit.as_bytes())));
+    }
+    if let Some(container) = &actor.container {
+        let id: String = container.id.chars().take(12).collect();
+        text.push_str(&format!(", {} container {}", container.runtime, escape::for_people(id.as_bytes())));
+    }
+    let line = actor.args.iter().map(|arg| escape::for_people(arg.as_bytes())).collect::<Vec<_>>().join(" ");
+    if !line.is_empty() {
+        let shown: String = line.chars().take(ARGUMENTS).collect();
+        let cut = if shown.len() < line.len() || actor.args_cut { "…" } else { "" };
+        text.push_str(&format!(": {shown}{cut}"));
+    }
+    text
+}
+
+/// How many characters of the arguments are shown to people.
+const ARGUMENTS: usize = 100;
+
+fn named_or_number(id: u32, name: Option<&str>) -> String {
+    name.map_or_else(|| id.to_string(), |name| escape::for_people(name.as_bytes()))
 }
 
 /// What happened, in a few words: `modified`, `added (dir)`, `moved from /a`.

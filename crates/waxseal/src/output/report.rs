@@ -3,7 +3,7 @@
 use super::{describe, style};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use waxseal_model::{Change, ChangeId, ChangeKind, RawPath, Severity};
+use waxseal_model::{Actor, Change, ChangeId, ChangeKind, RawPath, Severity};
 
 /// How many changes a report of one screen shows in full: each takes up to six lines.
 const SHOWN: usize = 6;
@@ -128,6 +128,14 @@ pub fn write_change(out: &mut impl Write, change: &Change) -> io::Result<()> {
         } else {
             writeln!(out, "         {name:<8} {old} {faint}now{faint:#} {new}")?;
         }
+    }
+    write_actors(out, &change.actors)
+}
+
+/// Who did it, a line each.
+pub fn write_actors(out: &mut impl Write, actors: &[Actor]) -> io::Result<()> {
+    for actor in actors {
+        writeln!(out, "         by       {}", describe::actor(actor))?;
     }
     Ok(())
 }

@@ -1,0 +1,66 @@
+//! Systems whose events name no process: nobody is ever known.
+
+use super::{Source, State, Window, Writer};
+use crate::watcher;
+use std::sync::Arc;
+
+/// Knows nobody.
+#[derive(Debug, Default)]
+pub struct Processes(());
+
+impl Processes {
+    /// Begins to know nobody.
+    ///
+    /// # Errors
+    /// None.
+    pub fn start() -> std::io::Result<Processes> {
+        Ok(Processes(()))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// None.
+    pub fn without_record() -> std::io::Result<Processes> {
+        Ok(Processes(()))
+    }
+
+    /// There is no source.
+    pub fn source(&self) -> Option<Source> {
+        None
+    }
+
+    /// Always.
+    pub fn started(&self) -> u64 {
+        0
+    }
+
+    /// Events name no process.
+    pub fn wants_pidfds(&self) -> bool {
+        false
+    }
+
+    /// There is nothing to take into account.
+    pub fn catch_up(&self) {}
+
+    /// There is nothing to do.
+    pub fn serve(&self) {}
+
+    /// Nothing was begun.
+    pub fn end(&self) {}
+
+    /// Nobody.
+    pub fn writer_of(&self, _process: &watcher::Process, _window: Window) -> Option<Arc<Writer>> {
+        None
+    }
+
+    /// As it was known.
+    pub fn state_now(&self, writer: &Writer) -> State {
+        writer.state
+    }
+}
+
+/// The beginning of all processes that are known, of which there are none.
+pub fn uptime() -> u64 {
+    0
+}
