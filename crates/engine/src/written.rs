@@ -41,9 +41,9 @@ impl Writers {
         self.0.len()
     }
 
-    /// Takes all but those of these paths.
-    pub fn take_but(&mut self, stays: impl Fn(&RawPath) -> bool) -> Writers {
-        let (stay, go) = std::mem::take(&mut self.0).into_iter().partition(|(path, _)| stays(path));
+    /// Takes those of these paths.
+    pub fn take_of(&mut self, goes: impl Fn(&RawPath) -> bool) -> Writers {
+        let (go, stay) = std::mem::take(&mut self.0).into_iter().partition(|(path, _)| goes(path));
         self.0 = stay;
         Writers(go)
     }

@@ -98,6 +98,7 @@ struct State {
     rest: Work,
     /// Who wrote where, of what waits here.
     writers: Writers,
+    object_writers: Vec<(Object, Who)>,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
     /// What the reader is to watch from now on.
@@ -134,6 +135,7 @@ impl Queue {
         }
         if state.paths.len() + state.held.len() > MOST {
             state.release();
+            state.forget_writers();
             for directory in collapse(&mut state.paths) {
                 insert_rescan(&mut state.rest.rescans, directory, Rescan { reason: OVERFLOW, since });
             }
@@ -165,8 +167,8 @@ impl Queue {
         for (path, who, deep) in writers {
             state.writers.add(path, who, deep);
         }
-        state.rest.object_writers.extend(objects);
-        if state.writers.len() > MOST || state.rest.object_writers.len() > MOST {
+        state.object_writers.extend(objects);
+        if state.writers.len() > MOST || state.object_writers.len() > MOST {
             state.forget_writers();
         }
     }
@@ -256,9 +258,13 @@ impl Queue {
             state.release();
         }
         let mut work = std::mem::take(&mut state.rest);
-        work.targets = outermost(std::mem::take(&mut state.paths));
-        let State { writers, held, .. } = &mut *state;
-        work.writers = writers.take_but(|path| held.contains_key(path));
+        let paths = std::mem::take(&mut state.paths);
+        // Of what is not taken now, who wrote is noted already, and is taken with it.
+        work.writers = state.writers.take_of(|path| paths.contains_key(path));
+        let all = std::mem::take(&mut state.object_writers);
+        (work.object_writers, state.object_writers) =
+            all.into_iter().partition(|(object, _)| work.objects.contains(object));
+        work.targets = outermost(paths);
         work
     }
 }
@@ -285,7 +291,7 @@ impl State {
 
     fn forget_writers(&mut self) {
         self.writers.clear();
-        self.rest.object_writers.clear();
+        self.object_writers.clear();
     }
 }
 
@@ -449,6 +455,14 @@ mod tests {
         assert_eq!((work.writers.len(), work.targets), (1, vec![place("/t/b", false)]));
         queue.add([target("/t/a", false)], NOW);
         assert_eq!(queue.take(None).writers.len(), 1);
+        // Noted, and not queued yet.
+        queue.add_writers(vec![(path("/t/a"), Who::Unknown(1), false)], vec![((8, 1, 2), Who::Unknown(3))]);
+        queue.add([target("/t/b", false)], NOW);
+        assert!(queue.take(None).writers.is_empty());
+        queue.add([target("/t/a", false)], NOW);
+        queue.add_object((8, 1, 2), NOW);
+        let work = queue.take(None);
+        assert_eq!((work.writers.len(), work.object_writers.len()), (1, 1));
         queue.add_writers(vec![(path("/t/a"), Who::Unknown(1), false)], vec![((8, 1, 2), Who::Unknown(3))]);
         queue.forget_writers();
         queue.add([target("/t/a", false)], NOW);
