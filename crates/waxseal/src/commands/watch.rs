@@ -39,7 +39,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let since = limits::now();
-    let mut lock = Lock::take(store.dir(), &holder(since, "starting", &[])).map_err(in_use)?;
+    let mut lock = Lock::take(store.dir(), &holder(since, "starting", None, &[])).map_err(in_use)?;
     let mut text = context.config_text()?;
     let mut coverage = context.coverage(context.parse(&text)?);
     let uncovered: Vec<RawPath> =
