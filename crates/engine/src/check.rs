@@ -508,6 +508,10 @@ impl Checking<'_> {
 impl Visitor for Checking<'_> {
     type Dir = CheckDir;
 
+    fn anchor(&self, root: &RawPath) -> Option<RawPath> {
+        self.coverage.anchor(root).filter(|anchor| anchor != root)
+    }
+
     fn wants_stat(&self, node: &Node<CheckDir>) -> bool {
         self.request.quick || self.is_around(node)
     }

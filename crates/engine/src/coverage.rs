@@ -118,6 +118,11 @@ impl Coverage {
         self.roots.get(at)
     }
 
+    /// Where links end to be followed on the way to a path: what has become a link below a root leads nowhere.
+    pub fn anchor(&self, path: &RawPath) -> Option<RawPath> {
+        self.owner(path).map(|owner| owner.root.path.clone())
+    }
+
     /// The deepest root at or above a path, and its watch; exclusions are not asked.
     pub fn owner(&self, path: &RawPath) -> Option<Owner<'_>> {
         // Not parent by parent: a path may have ten thousand of them. A root above the path sorts before it, and what
@@ -205,7 +210,7 @@ pub fn means(watched: &WatchPath, path: &RawPath) -> bool {
 }
 
 fn missing(path: &RawPath) -> Option<String> {
-    let why = match place::stat(path) {
+    let why = match place::stat(path, None) {
         Ok(Some(_)) => return None,
         Ok(None) => "it does not exist".to_string(),
         Err(error) => error.to_string(),

@@ -38,7 +38,7 @@ pub fn look(
     hashing: &Hashing,
 ) -> Result<Now, EngineError> {
     let sealed = Tree::open(store, &baseline.stored.root)?.find(path)?.map(|sealed| sealed.state);
-    let now = match place::observe(path, Look::Full, hashing) {
+    let now = match place::observe(path, coverage.anchor(path).as_ref(), Look::Full, hashing) {
         Ok(observation) => observation.map(|o| o.state),
         Err(problem) => return Ok(Now::Unknown(problem)),
     };

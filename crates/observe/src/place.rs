@@ -6,24 +6,30 @@ use std::mem::MaybeUninit;
 use waxseal_model::{FileState, RawPath};
 use waxseal_os::files::{Dir, FileError};
 
-/// The stat of a path, links above it followed and itself not; `None` when nothing is there.
+/// The stat of a path, links above its anchor followed (above itself without one), and none from there on; `None` when
+/// nothing is there.
 ///
 /// # Errors
 /// As the kernel says.
-pub fn stat(path: &RawPath) -> Result<Option<FileState>, FileError> {
-    match Dir::parent_of(path).and_then(|(dir, name)| dir.stat(&name)) {
+pub fn stat(path: &RawPath, anchor: Option<&RawPath>) -> Result<Option<FileState>, FileError> {
+    match Dir::parent_below(path, anchor.unwrap_or(path)).and_then(|(dir, name)| dir.stat(&name)) {
         Ok(state) => Ok(Some(state)),
         Err(FileError::NotFound | FileError::WrongType) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// One careful look at a path, as [`probe::observe`].
+/// One careful look at a path, as [`probe::observe`]; links as for [`stat`].
 ///
 /// # Errors
 /// When it cannot be looked at.
-pub fn observe(path: &RawPath, look: Look, hashing: &Hashing) -> Result<Option<Observation>, Problem> {
-    match Dir::parent_of(path) {
+pub fn observe(
+    path: &RawPath,
+    anchor: Option<&RawPath>,
+    look: Look,
+    hashing: &Hashing,
+) -> Result<Option<Observation>, Problem> {
+    match Dir::parent_below(path, anchor.unwrap_or(path)) {
         Ok((dir, name)) => probe::observe(&dir, &name, look, hashing),
         Err(FileError::NotFound | FileError::WrongType) => Ok(None),
         Err(error) => Err(error.into()),

@@ -6,7 +6,9 @@
 //! mounts in it, just before said is a regular file;
 //! FIFOs, sockets and devices are opened with `O_PATH`, which has no side effects.
 
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, RawDir, SeekFrom, StatxAttributes, StatxFlags};
+use rustix::fs::{
+    Advice, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -91,17 +93,50 @@ fn stat_open(fd: BorrowedFd<'_>) -> Result<FileState, FileError> {
 /// From this length on the kernel takes no path at once (`PATH_MAX`, with the byte at its end).
 const LONG_PATH: usize = 4096;
 
-/// Opens a directory, links followed; what is too long to be opened at once, component by component.
-fn open_path(path: &RawPath) -> Result<OwnedFd, FileError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if (1..LONG_PATH).contains(&path.as_bytes().len()) {
-        return Ok(rustix::fs::openat(rustix::fs::CWD, path.as_bytes(), flags, Mode::empty())?);
+/// Opens a directory; links are followed in the first `followed` components, and lead nowhere in the others.
+fn open_path(path: &RawPath, followed: usize) -> Result<OwnedFd, FileError> {
+    let bytes = path.as_bytes();
+    let (above, below) = bytes.split_at_checked(start_of(bytes, followed)).unwrap_or((bytes, b""));
+    let above = open_parts(None, above, OFlags::empty())?;
+    if below.is_empty() { Ok(above) } else { open_unfollowed(above.as_fd(), below) }
+}
+
+/// Opens a directory below another one; no component may be a link.
+fn open_unfollowed(dir: BorrowedFd<'_>, below: &[u8]) -> Result<OwnedFd, FileError> {
+    if below.len() < LONG_PATH {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        match rustix::fs::openat2(dir, below, flags, Mode::empty(), resolve) {
+            // Before Linux 5.6, or forbidden by a filter that is as old.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            opened => return Ok(opened?),
+        }
     }
-    let mut dir = rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty())?;
-    for part in path.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
-        dir = rustix::fs::openat(&dir, part, flags, Mode::empty())?;
+    open_parts(Some(dir), below, OFlags::NOFOLLOW)
+}
+
+/// Opens a directory; what is too long to be opened at once, component by component.
+fn open_parts(from: Option<BorrowedFd<'_>>, path: &[u8], more: OFlags) -> Result<OwnedFd, FileError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if more.is_empty() && (1..LONG_PATH).contains(&path.len()) {
+        return Ok(rustix::fs::openat(from.unwrap_or(rustix::fs::CWD), path, flags, Mode::empty())?);
+    }
+    let start: (BorrowedFd<'_>, &[u8]) = from.map_or((rustix::fs::CWD, b"/"), |dir| (dir, b"."));
+    let mut dir = rustix::fs::openat(start.0, start.1, flags, Mode::empty())?;
+    for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        dir = rustix::fs::openat(&dir, part, flags | more, Mode::empty())?;
     }
     Ok(dir)
+}
+
+/// Where a component begins, counted from 0; the end where there are fewer.
+fn start_of(path: &[u8], component: usize) -> usize {
+    let begins = |at: usize| path.get(at) != Some(&b'/') && (at == 0 || path.get(at - 1) == Some(&b'/'));
+    (0..path.len()).filter(|at| begins(*at)).nth(component).unwrap_or(path.len())
+}
+
+fn parts(path: &RawPath) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty())
 }
 
 fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, FileError> {
@@ -169,11 +204,22 @@ impl Dir {
     /// # Errors
     /// When a component does not exist or may not be passed.
     pub fn parent_of(path: &RawPath) -> Result<(Dir, Vec<u8>), FileError> {
+        Self::parent_below(path, path)
+    }
+
+    /// The same for a path at or below `anchor`, following links above the anchor only: what has become a link below it
+    /// leads nowhere.
+    ///
+    /// # Errors
+    /// [`FileError::WrongType`] where a link, or anything else that is no directory, stands in between; others as for
+    /// [`Dir::parent_of`].
+    pub fn parent_below(path: &RawPath, anchor: &RawPath) -> Result<(Dir, Vec<u8>), FileError> {
         let parent = path.parent().unwrap_or_default();
+        let followed = parts(anchor).count().saturating_sub(1);
         let fd = match Mounts::now().holding(path) {
-            None => Fd::Near(open_path(&parent)?),
+            None => Fd::Near(open_path(&parent, followed)?),
             Some(mount) => {
-                let fd = mount.call(move || open_path(&parent))?;
+                let fd = mount.call(move || open_path(&parent, followed))?;
                 Fd::Far(FarFd::new(mount, fd))
             }
         };

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make, change and remove their own files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::tools::{self, sha256};
 use waxseal_scenarios::{
-    Expect, Fs, Machine, for_each_filesystem, is_root, meanwhile, mismatch, skip, watch,
+    Change, Expect, Fs, Machine, for_each_filesystem, is_root, meanwhile, mismatch, skip, watch,
 };
 
 #[test]
@@ -56,6 +57,28 @@ fn a_watched_path_that_is_a_link_is_not_followed_and_init_says_so() {
 
 /// Directories and files that are swapped with links to others over and over while the tree is checked: whatever the
 /// check says, it is never about what lies outside.
+/// A look at one path goes through no link either: what was sealed is not found where the link leads.
+#[test]
+fn a_directory_replaced_by_a_link_hides_nothing_from_a_look_at_one_path() {
+    let machine = Machine::new();
+    write(machine.at("dir/deep/file"), "x");
+    write(machine.at("other"), "y");
+    machine.watch_tree("");
+    machine.init();
+    fs::rename(machine.at("dir"), machine.home().join("elsewhere")).unwrap();
+    symlink(machine.home().join("elsewhere"), machine.at("dir")).unwrap();
+    write(machine.home().join("elsewhere/deep/new"), "z");
+    let deep = machine.at("dir/deep");
+    let output = machine.waxseal([OsStr::new("--json"), "check".as_ref(), deep.as_os_str()]).expect_code(1);
+    let changes: Vec<Change> =
+        output.lines().into_iter().filter(|line| line["type"] == "change").map(Change).collect();
+    let expected = ["dir/deep", "dir/deep/file"].map(Expect::removed);
+    assert_eq!(mismatch(machine.tree(), &expected, &changes), None, "{output:?}");
+    let file = machine.at("dir/deep/file");
+    let output = machine.waxseal([OsStr::new("--json"), "diff".as_ref(), file.as_os_str()]).expect_code(1);
+    assert_eq!(output.lines()[0]["change"], "removed");
+}
+
 #[test]
 fn links_swapped_during_the_scan_lead_nowhere() {
     let machine = Machine::new();

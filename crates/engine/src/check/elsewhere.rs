@@ -31,8 +31,8 @@ impl Checking<'_> {
         for change in findings.recorded_moves()? {
             let (Some(from), Some(after)) = (&change.from, &change.after) else { continue };
             let outside = !report.is_in_scope(&change.path);
-            if outside && matches!(place::stat(&change.path), Ok(Some(now)) if after.state.same_object(&now))
-            {
+            let now = || place::stat(&change.path, self.coverage.anchor(&change.path).as_ref());
+            if outside && matches!(now(), Ok(Some(now)) if after.state.same_object(&now)) {
                 findings.retract(from)?;
                 elsewhere.went.insert(change.path);
             }
@@ -74,5 +74,6 @@ impl Checking<'_> {
 /// Whether a look at everything would find this sealed name removed.
 fn has_gone(coverage: &Coverage, path: &RawPath, state: &FileState) -> bool {
     let is_dir = state.file_type == FileType::Dir;
-    coverage.selection(path, is_dir).0 == Selection::Selected && matches!(place::stat(path), Ok(None))
+    coverage.selection(path, is_dir).0 == Selection::Selected
+        && matches!(place::stat(path, coverage.anchor(path).as_ref()), Ok(None))
 }

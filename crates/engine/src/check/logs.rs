@@ -62,7 +62,7 @@ impl rotation::Contents for Logs<'_> {
         };
         let new = place::names(&self.directory, is_new).unwrap_or_default();
         let is_file = |name: &[u8]| {
-            let there = place::stat(&self.directory.join(name)).ok().flatten();
+            let there = place::stat(&self.directory.join(name), None).ok().flatten();
             there.is_some_and(|state| state.file_type == FileType::File)
         };
         !new.iter().any(|name| is_file(name))

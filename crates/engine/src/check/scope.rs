@@ -65,17 +65,17 @@ pub(super) fn roots_of(
     let deep: Vec<&Place> = request.targets.iter().filter(|target| target.deep).collect();
     let below = |path: &RawPath| deep.iter().any(|outer| path.below(&outer.path).is_some());
     let inner = coverage.roots().iter().map(|root| root.path.clone()).filter(below);
-    let alone = request.targets.iter().filter(|target| !is_within(&target.path, around));
+    let alone = request.targets.iter().filter(|target| !is_within(coverage, &target.path, around));
     Ok(alone.map(|target| target.path.clone()).chain(inner).chain(around.iter().cloned()).collect())
 }
 
 /// Whether a path is an entry of one of these directories, and no directory itself.
-fn is_within(path: &RawPath, around: &BTreeSet<RawPath>) -> bool {
-    path.parent().is_some_and(|parent| around.contains(&parent)) && !is_directory(path)
+fn is_within(coverage: &Coverage, path: &RawPath, around: &BTreeSet<RawPath>) -> bool {
+    path.parent().is_some_and(|parent| around.contains(&parent)) && !is_directory(coverage, path)
 }
 
-fn is_directory(path: &RawPath) -> bool {
-    !matches!(place::stat(path), Ok(state) if state.as_ref().is_none_or(|s| s.file_type != FileType::Dir))
+fn is_directory(coverage: &Coverage, path: &RawPath) -> bool {
+    !matches!(place::stat(path, coverage.anchor(path).as_ref()), Ok(state) if state.as_ref().is_none_or(|s| s.file_type != FileType::Dir))
 }
 
 /// The directories of logs whose entries are targets.
@@ -83,7 +83,7 @@ pub(super) fn around_of(coverage: &Coverage, targets: &[Place]) -> BTreeSet<RawP
     let of = |target: &Place| {
         let (owner, parent) = (coverage.owner(&target.path)?, target.path.parent()?);
         let inside = parent.below(&owner.root.path).is_some();
-        (owner.watch.change == ChangeRule::AppendOnly && inside && !is_directory(&target.path))
+        (owner.watch.change == ChangeRule::AppendOnly && inside && !is_directory(coverage, &target.path))
             .then_some(parent)
     };
     targets.iter().filter_map(of).collect()

@@ -29,6 +29,12 @@ pub trait Visitor: Sync {
     /// What the visitor keeps of a directory while it is being scanned.
     type Dir: Send + Sync;
 
+    /// Where links end to be followed on the way to a root: above this path they are, at and below it they are not. The
+    /// root itself, where none is given.
+    fn anchor(&self, _root: &RawPath) -> Option<RawPath> {
+        None
+    }
+
     /// Whether the plan needs the stat of a directory's regular files. Where it does not, those are looked at by
     /// stat only once they are open, which saves a system call for each.
     fn wants_stat(&self, _node: &Node<Self::Dir>) -> bool {
@@ -69,7 +75,7 @@ pub struct Options {
 /// Where a scan begins.
 #[derive(Debug)]
 pub struct Root {
-    /// An absolute path. Links above it are followed, itself never.
+    /// An absolute path. Links above it are followed as far as [`Visitor::anchor`] says, itself never.
     pub path: RawPath,
 }
 

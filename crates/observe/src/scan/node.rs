@@ -1,6 +1,7 @@
 //! A directory while it is being scanned.
 
 use crate::entry::Entry;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_model::RawPath;
@@ -16,6 +17,8 @@ pub struct Node<D> {
     pub context: D,
     pub(super) contents: Mutex<Contents<D>>,
     pending: AtomicUsize,
+    /// Of the list of roots: where links end to be followed, for the roots where that is not the root itself.
+    anchors: Option<Box<HashMap<RawPath, RawPath>>>,
 }
 
 /// What is known so far of a directory's entries.
@@ -33,7 +36,29 @@ impl<D> Node<D> {
             contents: Mutex::new(Contents { entries: Vec::new(), listing: None }),
             // Held by whoever lists the directory, until everything found in it has been handed out.
             pending: AtomicUsize::new(1),
+            anchors: None,
         }
+    }
+
+    /// The list of roots.
+    pub(super) fn roots(context: D, anchors: HashMap<RawPath, RawPath>) -> Node<D> {
+        let mut list = Node::new(None, b"", context);
+        list.anchors = Some(Box::new(anchors)).filter(|anchors| !anchors.is_empty());
+        list
+    }
+
+    /// The directory that holds a root, and the root's name there.
+    pub(super) fn parent_of_root(&self, root: &RawPath) -> Result<(Dir, Vec<u8>), FileError> {
+        Dir::parent_below(root, self.anchor_of(root).unwrap_or(root))
+    }
+
+    /// Where links end to be followed on the way to a root, if that is not the root itself.
+    pub(super) fn anchor_of(&self, root: &RawPath) -> Option<&RawPath> {
+        let mut top = self;
+        while let Some((parent, _)) = &top.parent {
+            top = parent;
+        }
+        top.anchors.as_ref()?.get(root)
     }
 
     /// Whether this is the list of roots, whose entries are named by their whole paths.
@@ -58,11 +83,11 @@ impl<D> Node<D> {
         names
     }
 
-    /// Opens it by its path: links above its root are followed, none from there on.
+    /// Opens it by its path: links above its root's anchor are followed, none from there on.
     pub(super) fn open(&self) -> Result<Dir, FileError> {
         let names = self.names();
         let (root, below) = names.split_first().ok_or(FileError::NotFound)?;
-        let (mut parent, name) = Dir::parent_of(&RawPath::new(*root))?;
+        let (mut parent, name) = self.parent_of_root(&RawPath::new(*root))?;
         if let Some(mount) = Mounts::now().holding(&self.path()) {
             parent = parent.looking_into(&mount)?;
         }
@@ -82,7 +107,7 @@ impl<D> Node<D> {
         let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         let root = contents.entries.get(index).map(|entry| RawPath::new(&*entry.name));
         drop(contents);
-        Dir::parent_of(&root.ok_or(FileError::NotFound)?).map(|(dir, _)| dir)
+        self.parent_of_root(&root.ok_or(FileError::NotFound)?).map(|(dir, _)| dir)
     }
 
     /// Its absolute path; empty for the list of roots. Costs a walk up to the root.

@@ -53,9 +53,11 @@ impl<D> Here<D> {
     }
 }
 
-/// The directory that holds the last root: the next one is often there too.
+/// The directory that holds the last root, by its path and the root's anchor: the next one is often there too.
 #[derive(Default)]
-struct Above(RefCell<Option<(RawPath, Arc<Opened>)>>);
+struct Above(RefCell<Option<(Reached, Arc<Opened>)>>);
+
+type Reached = (RawPath, Option<RawPath>);
 
 /// The memory that a worker reuses.
 struct Buffers {
@@ -89,12 +91,14 @@ impl<V: Visitor> Shared<'_, V> {
         let mut roots: Vec<_> = roots.into_iter().map(|root| root.path).collect();
         roots.sort();
         roots.dedup();
-        let node = Arc::new(Node::new(None, b"", top));
+        let anchors =
+            roots.iter().filter_map(|root| Some((root.clone(), self.visitor.anchor(root)?))).collect();
+        let node = Arc::new(Node::roots(top, anchors));
         let mut entries = Vec::new();
         let above = Above::default();
         for path in roots {
             let mut entry = Entry::new(path.as_bytes());
-            match self.above(&above, &path).and_then(|(dir, name)| dir.stat(&name)) {
+            match self.above(&above, &node, &path).and_then(|(dir, name)| dir.stat(&name)) {
                 Ok(state) => entry.stated(state),
                 // Below what is no directory (any more) is nothing.
                 Err(FileError::NotFound | FileError::WrongType) => {}
@@ -104,8 +108,9 @@ impl<V: Visitor> Shared<'_, V> {
         }
         self.visitor.plan(&node, &mut entries);
         let mut own = self.queue.own();
+        let list = Arc::clone(&node);
         self.hand_out(node, entries, None, &mut own, |path| {
-            let (dir, name) = self.above(&above, &RawPath::new(path))?;
+            let (dir, name) = self.above(&above, &list, &RawPath::new(path))?;
             Ok((dir, Cow::Owned(name)))
         });
         while let Some(work) = own.next() {
@@ -115,17 +120,24 @@ impl<V: Visitor> Shared<'_, V> {
     }
 
     /// The directory that holds a root, and the root's name there. It stays open while there is room for it.
-    fn above(&self, above: &Above, path: &RawPath) -> Result<(Arc<Opened>, Vec<u8>), FileError> {
+    fn above(
+        &self,
+        above: &Above,
+        list: &Node<V::Dir>,
+        path: &RawPath,
+    ) -> Result<(Arc<Opened>, Vec<u8>), FileError> {
         let open = || -> Result<(Arc<Opened>, Vec<u8>), FileError> {
-            let (dir, name) = Dir::parent_of(path)?;
+            let (dir, name) = list.parent_of_root(path)?;
             Ok((Arc::new(self.queue.descriptors.opened(dir)), name))
         };
         let Some(parent) = path.parent().filter(|_| self.remote.holding(path).is_none()) else {
             return open();
         };
+        // With another anchor it may be another one: links are followed up to there.
+        let reached = (parent, list.anchor_of(path).cloned());
         let mut last = above.0.borrow_mut();
         match &*last {
-            Some((path_of_last, dir)) if *path_of_last == parent => {
+            Some((reached_last, dir)) if *reached_last == reached => {
                 Ok((Arc::clone(dir), path.name().to_vec()))
             }
             _ => {
@@ -134,7 +146,7 @@ impl<V: Visitor> Shared<'_, V> {
                 let (dir, name) = open()?;
                 // A drive of Windows is in no directory.
                 if name == path.name() {
-                    *last = Some((parent, Arc::clone(&dir)));
+                    *last = Some((reached, Arc::clone(&dir)));
                 }
                 Ok((dir, name))
             }

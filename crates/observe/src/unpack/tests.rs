@@ -40,7 +40,7 @@ fn look(dir: &tempfile::TempDir, name: &str, content: &[u8]) -> (RawPath, FileSt
     let file = dir.path().join(name);
     std::fs::write(&file, content).unwrap();
     let path = RawPath::new(file.to_str().unwrap().as_bytes());
-    let state = crate::place::stat(&path).unwrap().unwrap();
+    let state = crate::place::stat(&path, None).unwrap().unwrap();
     (path, state)
 }
 

@@ -225,6 +225,41 @@ fn what_lies_above_a_path_may_be_a_link() {
 }
 
 #[test]
+fn links_below_an_anchor_lead_nowhere() {
+    let place = place();
+    let home = place.home.path();
+    std::fs::create_dir_all(home.join("dir/sub")).unwrap();
+    std::fs::write(home.join("dir/sub/inner"), "x").unwrap();
+    let below = raw(&home.join("link-to-dir/sub/inner"));
+    let from = |anchor: &Path| Dir::parent_below(&below, &raw(anchor)).map(|(dir, name)| dir.stat(&name));
+    assert!(matches!(from(home), Err(FileError::WrongType)));
+    assert!(
+        matches!(from(&home.join("link-to-dir")), Err(FileError::WrongType)),
+        "the anchor itself is none"
+    );
+    assert!(matches!(from(&home.join("link-to-dir/sub")), Ok(Ok(_))), "links above it are followed");
+    assert!(matches!(from(Path::new("/")), Err(FileError::WrongType)));
+    let plain = raw(&home.join("dir/sub/inner"));
+    assert!(Dir::parent_below(&plain, &raw(home)).unwrap().0.stat(b"inner").is_ok());
+    // The same where it is done component by component.
+    let home = fs::File::open(home).unwrap();
+    for (path, reached) in [("dir/sub", true), ("link-to-dir/sub", false), ("link-to-dir", false)] {
+        let parts = open_parts(Some(home.as_fd()), path.as_bytes(), OFlags::NOFOLLOW);
+        let at_once = open_unfollowed(home.as_fd(), path.as_bytes());
+        assert_eq!((parts.is_ok(), at_once.is_ok()), (reached, reached), "{path}");
+    }
+}
+
+#[test]
+fn components_are_counted_whatever_stands_between() {
+    let starts = |path: &[u8]| (0..4).map(|component| start_of(path, component)).collect::<Vec<_>>();
+    assert_eq!(starts(b"/a/bc/d"), [1, 3, 6, 7]);
+    assert_eq!(starts(b"a//bc/"), [0, 3, 6, 6]);
+    assert_eq!(starts(b"/"), [1, 1, 1, 1]);
+    assert_eq!(starts(b""), [0, 0, 0, 0]);
+}
+
+#[test]
 fn a_person_may_name_a_link_and_not_a_fifo() {
     let place = place();
     let (_, state) = File::named(&place.home.path().join("link")).unwrap();

@@ -109,6 +109,22 @@ impl Dir {
         Ok((Dir(file.into()), name))
     }
 
+    /// The same for a path at or below `anchor`, following links above the anchor only: what has become a link below it
+    /// leads nowhere.
+    ///
+    /// # Errors
+    /// [`FileError::WrongType`] where a link, or anything else that is no directory, stands in between; others as for
+    /// [`Dir::parent_of`].
+    pub fn parent_below(path: &RawPath, anchor: &RawPath) -> Result<(Dir, Vec<u8>), FileError> {
+        let below = path.below(anchor).unwrap_or_default();
+        let mut parts: Vec<&[u8]> = below.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+        let Some(last) = parts.pop() else { return Dir::parent_of(path) };
+        let (parent, name) = Dir::parent_of(anchor)?;
+        let top = parent.open_dir(&name)?;
+        let dir = parts.into_iter().try_fold(top, |dir, part| dir.open_dir(part))?;
+        Ok((dir, last.to_vec()))
+    }
+
     fn open(&self, name: &[u8], access: u32, options: u32) -> Result<OwnedHandle, FileError> {
         handle::open_at(self.0.as_handle(), name, LOOK | access, ITSELF | options)
     }

@@ -37,6 +37,10 @@ const USUAL_QUEUE: u64 = 16_384;
 /// How many the monitor asks for.
 const FULL_QUEUE: u64 = 262_144;
 
+/// How long the monitor may take to catch up with all that happened: on a loaded machine, a debug build needs minutes for
+/// a full queue and the scan after it.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1200);
+
 /// How long the writers write, before the last overflow.
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
@@ -303,7 +307,7 @@ impl<'a> Session<'a> {
 
     /// Waits until everything is on record, and looks at the disk.
     fn settle(&self, tree: &Path) -> Disk {
-        let output = self.machine.waxseal(["sync"]);
+        let output = self.machine.start(["sync"]).finish(SETTLES_WITHIN);
         assert_eq!(output.code, Some(0), "{output:?}");
         walk::walk(tree).expect("nobody writes any more")
     }
