@@ -18,7 +18,7 @@ pub struct Node<D> {
     pub(super) contents: Mutex<Contents<D>>,
     pending: AtomicUsize,
     /// Of the list of roots: where links end to be followed, for the roots where that is not the root itself.
-    anchors: Option<Box<HashMap<RawPath, RawPath>>>,
+    anchors: HashMap<RawPath, RawPath>,
 }
 
 /// What is known so far of a directory's entries.
@@ -36,14 +36,14 @@ impl<D> Node<D> {
             contents: Mutex::new(Contents { entries: Vec::new(), listing: None }),
             // Held by whoever lists the directory, until everything found in it has been handed out.
             pending: AtomicUsize::new(1),
-            anchors: None,
+            anchors: HashMap::new(),
         }
     }
 
     /// The list of roots.
     pub(super) fn roots(context: D, anchors: HashMap<RawPath, RawPath>) -> Node<D> {
         let mut list = Node::new(None, b"", context);
-        list.anchors = Some(Box::new(anchors)).filter(|anchors| !anchors.is_empty());
+        list.anchors = anchors;
         list
     }
 
@@ -58,7 +58,7 @@ impl<D> Node<D> {
         while let Some((parent, _)) = &top.parent {
             top = parent;
         }
-        top.anchors.as_ref()?.get(root)
+        top.anchors.get(root)
     }
 
     /// Whether this is the list of roots, whose entries are named by their whole paths.

@@ -237,6 +237,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether it is to be over soon: what takes the time is the monitor, which has to look at all that happened.
+    fn is_short(&self) -> bool {
+        matches!(self.options.length, Length::Operations(_))
+    }
+
     fn queue(&self) -> u64 {
         if self.options.full_queue { FULL_QUEUE } else { USUAL_QUEUE }
     }
@@ -267,8 +272,8 @@ impl<'a> Session<'a> {
     fn stall(&mut self, operations: u64) {
         let monitor = self.monitor.as_ref().expect("a monitor");
         monitor.signal(Signal::STOP);
-        // From a quarter of the queue to more than it holds.
-        self.let_write(operations * 4);
+        // From a part of the queue to more than it holds: an operation makes two events and more.
+        self.let_write(operations * if self.is_short() { 2 } else { 4 });
         self.monitor.as_ref().expect("a monitor").signal(Signal::CONT);
         self.stalls += 1;
     }
@@ -293,7 +298,8 @@ impl<'a> Session<'a> {
     /// heal what was missed.
     fn overflow_at_the_end(&mut self) {
         self.monitor.as_ref().expect("a monitor").signal(Signal::STOP);
-        self.let_write(self.queue() * 2);
+        let queue = self.queue();
+        self.let_write(if self.is_short() { queue + queue / 4 } else { queue * 2 });
         self.stop.store(true, Ordering::Relaxed);
         let mut done = vec![0; OPERATIONS.len()];
         for writer in self.writers.drain(..) {
