@@ -8,7 +8,7 @@ use waxseal_scenarios::{Fs, skip};
 const SHORT: Options = Options {
     fs: Fs::Tmpfs,
     seed: 1,
-    length: Length::Operations(8_000),
+    length: Length::Operations(6_000),
     names: 50_000,
     sealed_every: 10,
     restarts: true,

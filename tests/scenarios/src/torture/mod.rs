@@ -299,7 +299,8 @@ impl<'a> Session<'a> {
     fn overflow_at_the_end(&mut self) {
         self.monitor.as_ref().expect("a monitor").signal(Signal::STOP);
         let queue = self.queue();
-        self.let_write(if self.is_short() { queue + queue / 4 } else { queue * 2 });
+        // An operation makes two events and more; that it was enough is seen in the control.
+        self.let_write(if self.is_short() { queue / 4 * 3 } else { queue * 2 });
         self.stop.store(true, Ordering::Relaxed);
         let mut done = vec![0; OPERATIONS.len()];
         for writer in self.writers.drain(..) {
