@@ -39,7 +39,10 @@ impl Rules for RecordRules<'_> {
         self.written.map_or(Vec::new(), |written| written.actors(&found.path))
     }
 
-    fn severity_by(&self, found: &Found, _actors: &[Actor]) -> Severity {
-        found.severity
+    fn severity_by(&self, found: &Found, actors: &[Actor]) -> Severity {
+        match self.coverage.watch_named(&found.watch) {
+            Some(watch) => waxseal_policy::severity_by(watch, found.severity, actors),
+            None => found.severity,
+        }
     }
 }

@@ -77,10 +77,6 @@ pub struct Actor {
     pub unit: Option<String>,
     /// The container that it runs in.
     pub container: Option<Container>,
-    /// The package that its executable belongs to.
-    pub package: Option<String>,
-    /// The executable's SHA-256, in hex, as it was when the change was recorded.
-    pub exe_sha256: Option<String>,
 }
 
 /// One that began a process, or one that began that one.
@@ -154,8 +150,6 @@ impl Actor {
         put("container", self.container.as_ref().map(|container| container.id.clone().into()));
         put("runtime", self.container.as_ref().map(|container| container.runtime.clone().into()));
         put("pod", self.container.as_ref().and_then(|container| text(&container.pod)));
-        put("package", text(&self.package));
-        put("exe_sha256", text(&self.exe_sha256));
         out.insert("source".into(), self.source.map_or(UNKNOWN, ActorSource::name).into());
         out
     }
@@ -182,8 +176,6 @@ impl Actor {
             parents: list("parents").iter().filter_map(Parent::from_json).collect(),
             unit: text("unit"),
             container: text("container").map(container),
-            package: text("package"),
-            exe_sha256: text("exe_sha256"),
         })
     }
 
@@ -266,8 +258,6 @@ mod tests {
             ],
             unit: Some("php.service".into()),
             container: Some(Container { id: "abc".into(), runtime: "docker".into(), pod: Some("p".into()) }),
-            package: Some("php".into()),
-            exe_sha256: Some("00".repeat(32)),
         }
     }
 

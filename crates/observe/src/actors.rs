@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use waxseal_model::actor::Parent;
 use waxseal_model::{Actor, RawPath, Timestamp, cgroup, secrets};
 use waxseal_os::accounts::Accounts;
-use waxseal_os::process::{Ancestor, Key, Processes, Writer, boot_time};
+use waxseal_os::process::{Ancestor, Key, Origin, Processes, Writer, boot_time, origin};
 
 /// How many actors are remembered.
 const REMEMBERED: usize = 1024;
@@ -93,6 +93,11 @@ impl Describer {
             if text.is_empty() { Vec::new() } else { text.split(|byte| *byte == 0).collect() }
         });
         let group = writer.cgroup.as_deref().unwrap_or_default();
+        let unit = cgroup::unit(group);
+        // A process that belongs to no login (a service's) has no such origin.
+        let pids: Vec<u32> = writer.parents.iter().map(|parent| parent.pid).chain([writer.key.pid]).collect();
+        let login = now.login_uid.map(|uid| origin(unit.as_deref(), now.session, Some(uid), &pids));
+        let Origin { terminal, remote } = login.unwrap_or_default();
         Actor {
             pid: writer.key.pid,
             source: Some(writer.source),
@@ -105,9 +110,10 @@ impl Describer {
             login_uid: now.login_uid,
             login_user: now.login_uid.and_then(|uid| accounts.user(uid)),
             parents: writer.parents.iter().map(parent).collect(),
-            unit: cgroup::unit(group),
+            terminal,
+            remote,
+            unit,
             container: cgroup::container(group),
-            ..Actor::default()
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::paths::WatchPath;
 use crate::select::Patterns;
 use crate::settings::{Channel, Settings};
 use std::time::Duration;
-use waxseal_model::{Algorithm, AttributeSet, Severity};
+use waxseal_model::{Actor, Algorithm, AttributeSet, RawPath, Severity};
 
 /// A whole config. What only later versions act on is checked all the same and kept as [`Settings`].
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,27 @@ pub struct Watch {
     pub cross_filesystems: bool,
     /// Whether its paths may be absent without making a check incomplete.
     pub optional: bool,
+    /// Who may write: where there are such rules, whom none of them allows makes a change more severe.
+    pub actors: Vec<ActorRule>,
+}
+
+/// Programs that may write what a watch covers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActorRule {
+    /// The executables, at least one. Whoever runs one of them may write, and whoever was begun by such a process.
+    pub programs: Vec<WatchPath>,
+    /// How severe a change is at least that somebody else made.
+    pub otherwise: Severity,
+}
+
+impl ActorRule {
+    /// Whether an actor is one of these, or descends from one. Ancestors decide by their executables, which nobody gives
+    /// himself, unlike names and arguments. Whoever is not known is not allowed, and neither is a container's process:
+    /// its paths are those of the container.
+    pub fn allows(&self, actor: &Actor) -> bool {
+        let is_meant = |exe: &RawPath| self.programs.iter().any(|program| program.matches(exe));
+        actor.source.is_some() && actor.container.is_none() && actor.descends_from(&is_meant)
+    }
 }
 
 /// Which changes a watch takes as the nature of its files.

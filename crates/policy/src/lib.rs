@@ -14,10 +14,10 @@ mod show;
 mod template;
 pub mod units;
 
-pub use config::{ChangeRule, Config, Evidence, Keep, Restore, Route, Scan, Threads, Watch};
+pub use config::{ActorRule, ChangeRule, Config, Evidence, Keep, Restore, Route, Scan, Threads, Watch};
 pub use parse::{ConfigErrors, Problem, parse};
 pub use paths::{Component, GlobPath, WatchPath, WatchPathError, escape_literal};
-pub use rules::{Owner, Rules, severity_of};
+pub use rules::{Owner, Rules, severity_by, severity_of};
 pub use select::{GlobProblem, Patterns, Scope, Selection};
 pub use settings::{Channel, Secret, SecretText, Setting, Settings};
 pub use show::{show, show_json};

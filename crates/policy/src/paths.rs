@@ -86,6 +86,14 @@ impl WatchPath {
         Ok(WatchPath::Glob(GlobPath { text, prefix, prefix_depth: fixed, components }))
     }
 
+    /// Whether this is the path, or one of the paths, meant; what lies below one is not.
+    pub fn matches(&self, path: &RawPath) -> bool {
+        match self {
+            WatchPath::Literal(literal) => literal == path,
+            WatchPath::Glob(glob) => glob.matches(path),
+        }
+    }
+
     /// The path as the config writes it; none when it is a literal that is not UTF-8, which no config can hold.
     pub fn text(&self) -> Option<String> {
         match self {

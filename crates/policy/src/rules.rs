@@ -5,7 +5,7 @@ use crate::paths::{GlobPath, WatchPath};
 use crate::select::Selection;
 use std::collections::HashMap;
 use std::sync::Arc;
-use waxseal_model::{Attribute, AttributeSet, ChangeKind, RawPath, Severity};
+use waxseal_model::{Actor, Attribute, AttributeSet, ChangeKind, RawPath, Severity};
 
 /// A config made ready for questions about paths.
 #[derive(Debug, Clone)]
@@ -95,6 +95,17 @@ impl Rules {
         }
         Some((owner, watch.select(owner.relative, is_directory)))
     }
+}
+
+/// How severe a change is that was made by these: whom no rule of the watch allows raises it. A change of which no event
+/// told who made it stays as it is.
+pub fn severity_by(watch: &Watch, severity: Severity, actors: &[Actor]) -> Severity {
+    let is_allowed = |actor: &Actor| watch.actors.iter().any(|rule| rule.allows(actor));
+    if watch.actors.is_empty() || actors.iter().all(is_allowed) {
+        return severity;
+    }
+    let otherwise = watch.actors.iter().map(|rule| rule.otherwise).max();
+    otherwise.map_or(severity, |otherwise| severity.max(otherwise))
 }
 
 /// How severe a change is.

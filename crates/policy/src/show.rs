@@ -148,6 +148,11 @@ fn show_watch(out: &mut String, watch: &Watch) {
     line(out, "recursion", &watch.recursion.map_or_else(|| quote("unlimited"), |depth| depth.to_string()));
     line(out, "cross_filesystems", &watch.cross_filesystems.to_string());
     line(out, "optional", &watch.optional.to_string());
+    for rule in &watch.actors {
+        out.push_str("\n[[watch.actor]]\n");
+        line(out, "programs", &quote_list(rule.programs.iter().filter_map(|path| path.text())));
+        line(out, "otherwise", &quote(rule.otherwise.name()));
+    }
 }
 
 fn attributes(set: AttributeSet) -> String {

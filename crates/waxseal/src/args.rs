@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -135,6 +136,9 @@ pub struct ChangesArgs {
     /// Only changes that moved since then: a duration back from now ("2h") or a time ("2026-11-24T09:00:00Z")
     #[arg(long, value_name = "T")]
     pub since: Option<String>,
+    /// Only changes that this executable, or what it began, has a part in; "unknown": those of unknown processes
+    #[arg(long, value_name = "EXE")]
+    pub actor: Option<OsString>,
     /// Show every change, not only the first screen
     #[arg(long)]
     pub all: bool,

@@ -143,3 +143,43 @@ fn status_says_how_it_is_known() {
     assert_eq!(status[0]["monitor"]["actors"], watching.ready["actors"]);
     watching.stop();
 }
+
+#[test]
+fn whom_no_rule_allows_makes_a_change_critical() {
+    let machine = Machine::new();
+    for name in ["by-touch", "by-shell", "by-child", "by-name"] {
+        write(machine.at(name), "x");
+    }
+    let env = fs::canonicalize("/usr/bin/env").unwrap();
+    let touch = fs::canonicalize("/usr/bin/touch").unwrap();
+    machine.watch_tree(&format!(
+        "severity = \"low\"\nattributes = \"all\"\n[[watch.actor]]\nprograms = [{:?}, {:?}]",
+        env.to_str().unwrap(),
+        touch.to_str().unwrap()
+    ));
+    machine.init();
+    let Some(watching) = watch(&machine) else { return };
+    let at = |name: &str| machine.at(name);
+    let run = |command: &mut Command| assert!(command.status().unwrap().success());
+    run(Command::new("touch").arg(at("by-touch")));
+    run(Command::new("sh").args(["-c", "echo y >> $0; true"]).arg(at("by-shell")));
+    // It calls itself an allowed program.
+    run(std::os::unix::process::CommandExt::arg0(
+        Command::new("sh").args(["-c", "echo y >> $0; true"]).arg(at("by-name")),
+        touch.to_str().unwrap(),
+    ));
+    // `env` becomes the shell: who a process was before counts as little as what it calls itself.
+    run(Command::new("env").args(["sh", "-c", "echo y >> $0; true"]).arg(at("by-child")));
+    let changes = by_name(&machine);
+    assert_eq!(changes["by-touch"]["severity"], "low");
+    for name in ["by-shell", "by-child", "by-name"] {
+        assert_eq!(changes[name]["severity"], "critical", "{}", changes[name]);
+    }
+    let by = |actor: &str| {
+        let output = machine.waxseal(["--json", "changes", "--actor", actor]);
+        output.lines().iter().filter(|line| line["type"] == "change").count()
+    };
+    assert_eq!((by("touch"), by(touch.to_str().unwrap()), by("unknown")), (1, 1, 0));
+    assert_eq!(by("sh"), 0, "the executable is what counts, and that is another name");
+    watching.stop();
+}

@@ -18,13 +18,17 @@ mod proc;
 mod program;
 #[cfg(target_os = "linux")]
 mod record;
+#[cfg(target_os = "linux")]
+mod session;
 mod writer;
 
 #[cfg(target_os = "linux")]
 pub use linux::{Processes, uptime};
 #[cfg(not(target_os = "linux"))]
-pub use other::{Processes, uptime};
+pub use other::{Origin, Processes, origin, uptime};
 pub use program::Program;
+#[cfg(target_os = "linux")]
+pub use session::{Origin, origin};
 pub use waxseal_model::actor::ActorSource as Source;
 pub use writer::{Ancestor, Key, State, Window, Writer, boot_time};
 

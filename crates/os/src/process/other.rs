@@ -60,6 +60,20 @@ impl Processes {
     }
 }
 
+/// Where a login session comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Its terminal.
+    pub terminal: Option<String>,
+    /// The remote host.
+    pub remote: Option<String>,
+}
+
+/// Not known.
+pub fn origin(_scope: Option<&str>, _audit: Option<u32>, _uid: Option<u32>, _pids: &[u32]) -> Origin {
+    Origin::default()
+}
+
 /// The beginning of all processes that are known, of which there are none.
 pub fn uptime() -> u64 {
     0

@@ -3,7 +3,8 @@ use crate::config::{ChangeRule, Keep, Restore, Threads};
 use crate::{Rules, Setting, SystemFacts, WatchPath, show, template};
 use proptest::prelude::*;
 use std::time::Duration;
-use waxseal_model::{Algorithm, Attribute, AttributeSet, RawPath, Severity};
+use waxseal_model::actor::{Container, Parent};
+use waxseal_model::{Actor, ActorSource, Algorithm, Attribute, AttributeSet, RawPath, Severity};
 
 fn read(text: &str) -> Config {
     parse(text, "test.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"))
@@ -15,6 +16,36 @@ fn errors(text: &str) -> String {
         Ok(config) => panic!("taken: {config:?}"),
         Err(errors) => errors.to_string(),
     }
+}
+
+#[test]
+fn who_may_write_is_read_and_judged() {
+    let config = read(WHOLE);
+    let watch = &config.watches[0];
+    let otherwise: Vec<Severity> = watch.actors.iter().map(|rule| rule.otherwise).collect();
+    assert_eq!(otherwise, [Severity::High, Severity::Critical]);
+    let actor = |exe: &str, parents: &[&str]| {
+        let path = |exe: &str| Some(RawPath::new(exe.as_bytes()));
+        let parents = parents.iter().map(|exe| Parent { pid: 1, exe: path(exe) }).collect();
+        Actor { source: Some(ActorSource::ExecCache), exe: path(exe), parents, ..Actor::default() }
+    };
+    let judge = |actors: &[Actor]| crate::severity_by(watch, Severity::Low, actors);
+    let php = actor("/usr/sbin/php-fpm8.2", &["/sbin/init"]);
+    let below = actor("/bin/sh", &["/usr/bin/git", "/sbin/init"]);
+    assert_eq!(judge(&[]), Severity::Low);
+    assert_eq!(judge(&[php.clone(), below]), Severity::Low);
+    // A name that it gave itself, one among several, one that is not known, and one in a container.
+    let named = Actor { args: vec!["/usr/bin/git".into()], ..actor("/bin/sh", &["/sbin/init"]) };
+    assert_eq!(judge(&[php.clone(), named]), Severity::Critical);
+    assert_eq!(judge(&[Actor::unknown(7)]), Severity::Critical);
+    let container = Container { id: "1".into(), runtime: "docker".into(), pod: None };
+    assert_eq!(judge(&[Actor { container: Some(container), ..php.clone() }]), Severity::Critical);
+    assert_eq!(crate::severity_by(&config.watches[1], Severity::Low, &[Actor::unknown(7)]), Severity::Low);
+    let wrong = errors("[[watch]]\npaths = [\"/etc\"]\n[[watch.actor]]\nprogram = [\"/a\"]\n");
+    assert!(wrong.contains("programs"), "{wrong}");
+    errors("[[watch]]\npaths = [\"/etc\"]\n[[watch.actor]]\nprograms = []\n");
+    errors("[[watch]]\npaths = [\"/etc\"]\n[[watch.actor]]\nprograms = [\"dpkg\"]\n");
+    errors("[[watch]]\npaths = [\"/etc\"]\n[watch.actor]\nprograms = [\"/a\"]\n");
 }
 
 #[test]
@@ -52,6 +83,13 @@ restore = "auto"
 recursion = 3
 cross_filesystems = true
 optional = true
+
+[[watch.actor]]
+programs = ["/usr/sbin/php-fpm*", "/usr/bin/git"]
+otherwise = "high"
+
+[[watch.actor]]
+programs = ["/usr/bin/rsync"]
 
 [[watch]]
 paths = ['/srv/a\[1\]']

@@ -2,7 +2,7 @@
 
 use super::problems::Problems;
 use super::reader::{Field, Table, list, nearest, shown};
-use crate::config::{ChangeRule, Keep, Restore, Watch};
+use crate::config::{ActorRule, ChangeRule, Keep, Restore, Watch};
 use crate::paths::{WatchPath, WatchPathError};
 use crate::select::{GlobProblem, Patterns};
 use crate::units;
@@ -104,6 +104,9 @@ fn read(mut table: Table<'_, '_>, seen: &mut Seen, problems: &mut Problems) -> (
     let recursion = table.field("recursion", "\"unlimited\"").and_then(|field| recursion(&field, problems));
     let mut flag = |key| table.field(key, "true").and_then(|field| field.flag(problems)).unwrap_or(false);
     let (cross_filesystems, optional) = (flag("cross_filesystems"), flag("optional"));
+    let actors = table.field("actor", "[{ programs = [\"/usr/bin/dpkg\"] }]");
+    let actors = actors.map(|field| super::tables_of(&field, problems)).unwrap_or_default();
+    let actors = actors.into_iter().map(|table| read_actor(table, problems)).collect();
     table.finish(problems);
 
     let first = paths.first().and_then(WatchPath::text);
@@ -121,6 +124,7 @@ fn read(mut table: Table<'_, '_>, seen: &mut Seen, problems: &mut Problems) -> (
         recursion: recursion.flatten(),
         cross_filesystems,
         optional,
+        actors,
     };
     (watch, name_span)
 }
@@ -264,6 +268,38 @@ fn choice<T: Copy, const N: usize>(
     problems: &mut Problems,
 ) -> Option<T> {
     field.one_of(&all.map(name), problems).and_then(|index| all.get(index).copied())
+}
+
+/// `[[watch.actor]]`
+fn read_actor(table: Table<'_, '_>, problems: &mut Problems) -> ActorRule {
+    let mut table = table.called("[[watch.actor]]".into());
+    let mut programs = Vec::new();
+    match table.field("programs", "[\"/usr/bin/dpkg\"]") {
+        Some(field) => {
+            let elements = field.list(problems).unwrap_or_default();
+            if elements.is_empty() {
+                field.bad::<()>("the list is empty, so nobody might write", problems);
+            }
+            for element in elements {
+                let Some(text) = element.string(problems) else { continue };
+                match WatchPath::parse(text) {
+                    Ok(program) => programs.push(program),
+                    Err(error) => {
+                        let message = format!("bad path `{}`: {error}", shown(text));
+                        problems.add(element.span(), message, "for example: programs = [\"/usr/bin/dpkg\"]");
+                    }
+                }
+            }
+        }
+        None => problems.add(
+            table.span.clone(),
+            "this rule has no `programs`",
+            "for example: programs = [\"/usr/bin/dpkg\"]",
+        ),
+    }
+    let otherwise = table.field("otherwise", "\"critical\"").and_then(|field| severity(&field, problems));
+    table.finish(problems);
+    ActorRule { programs, otherwise: otherwise.unwrap_or(Severity::Critical) }
 }
 
 fn read_keep(mut table: Table<'_, '_>, problems: &mut Problems) -> Keep {

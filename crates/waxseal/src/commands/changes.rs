@@ -7,8 +7,9 @@ use crate::output::report::write_change;
 use crate::output::{describe, json_line, out, style};
 use anyhow::{anyhow, bail};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Write;
-use waxseal_model::{Change, RawPath, SetId, Severity, Timestamp, json};
+use waxseal_model::{Actor, Change, RawPath, SetId, Severity, Timestamp, json};
 use waxseal_os::limits;
 use waxseal_store::ChangeSet;
 
@@ -22,6 +23,7 @@ pub fn run(args: &ChangesArgs, context: &Context) -> anyhow::Result<Exit> {
         paths: absolute_all(&args.paths)?,
         severity: args.severity.unwrap_or(Severity::Info),
         since: args.since.as_deref().map(moment).transpose()?,
+        actor: args.actor.as_deref().map(Wanted::of),
     };
     // The number of open changes is not bounded: sets are added up first, then shown one after the other.
     let mut sums: BTreeMap<SetId, Sum> = BTreeMap::new();
@@ -108,12 +110,44 @@ struct Filter {
     paths: Vec<RawPath>,
     severity: Severity,
     since: Option<Timestamp>,
+    actor: Option<Wanted>,
+}
+
+/// Whose changes are asked for.
+enum Wanted {
+    /// Of processes that could not be told.
+    Unknown,
+    /// Of this executable and what it began: by its path, or its name alone.
+    Program(Vec<u8>),
+}
+
+impl Wanted {
+    fn of(text: &OsStr) -> Wanted {
+        match text.as_encoded_bytes() {
+            b"unknown" => Wanted::Unknown,
+            bytes => Wanted::Program(bytes.to_vec()),
+        }
+    }
+
+    fn admits(&self, actor: &Actor) -> bool {
+        match self {
+            Wanted::Unknown => actor.source.is_none(),
+            Wanted::Program(wanted) => {
+                let by_path = wanted.contains(&b'/');
+                actor.descends_from(&|exe| {
+                    let found = if by_path { exe.as_bytes() } else { exe.name() };
+                    found == wanted.as_slice()
+                })
+            }
+        }
+    }
 }
 
 impl Filter {
     fn admits(&self, change: &Change) -> bool {
         change.severity >= self.severity
             && self.since.is_none_or(|since| change.last >= since)
+            && self.actor.as_ref().is_none_or(|wanted| change.actors.iter().any(|actor| wanted.admits(actor)))
             && (self.paths.is_empty() || self.paths.iter().any(|path| change.path.below(path).is_some()))
     }
 }
