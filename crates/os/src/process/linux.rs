@@ -1,12 +1,14 @@
 //! The record of processes on Linux.
 
-use super::kernel::Feed;
+use super::connector::{Connector, News};
+use super::kernel::Feed as Kernel;
 use super::lives::{Answer, Lives};
 use super::proc::{self, Folder};
 use super::record::Record;
 use super::{ANCESTORS, Ancestor, Key, Program, Source, State, Window, Writer, program};
 use crate::watcher;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +33,15 @@ pub struct Processes {
     end: OwnedFd,
 }
 
+/// Where news of processes come from.
+#[derive(Debug)]
+enum Feed {
+    /// Records by programs in the kernel.
+    Kernel(Box<Kernel>),
+    /// Numbers by the proc connector; `/proc` knows more.
+    Connector(Connector),
+}
+
 #[derive(Debug)]
 struct Inner {
     lives: Lives,
@@ -48,14 +59,29 @@ impl Processes {
     /// Only for want of open files; a source that is refused makes room for the next.
     pub fn start() -> std::io::Result<Processes> {
         let mut refused = Vec::new();
-        let feed = match in_first_namespace().and_then(|()| Feed::attach()) {
-            Ok(feed) => Some(feed),
-            Err(why) => {
-                refused.push((Source::ExecCache, why));
-                None
+        for source in [Source::ExecCache, Source::ProcConnector] {
+            match Feed::of(source) {
+                Ok(feed) => return Processes::with(source, Some(feed), refused),
+                Err(why) => refused.push((source, why)),
             }
-        };
-        let source = if feed.is_some() { Source::ExecCache } else { Source::Pidfd };
+        }
+        Processes::with(Source::Pidfd, None, refused)
+    }
+
+    /// Begins to know from this source alone.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn from(source: Source) -> Result<Processes, String> {
+        let feed = if source == Source::Pidfd { None } else { Some(Feed::of(source)?) };
+        Processes::with(source, feed, Vec::new()).map_err(|error| error.to_string())
+    }
+
+    fn with(
+        source: Source,
+        feed: Option<Feed>,
+        refused: Vec<(Source, String)>,
+    ) -> std::io::Result<Processes> {
         let ring = feed.as_ref().map(|feed| feed.as_fd().try_clone_to_owned()).transpose()?;
         let mut inner = Inner { lives: Lives::new(source), feed, seeded: None, losses: 0 };
         inner.seed();
@@ -68,16 +94,7 @@ impl Processes {
     /// # Errors
     /// For want of open files.
     pub fn without_record() -> std::io::Result<Processes> {
-        let inner = Inner { lives: Lives::new(Source::Pidfd), feed: None, seeded: None, losses: 0 };
-        let end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Processes {
-            source: Source::Pidfd,
-            started: uptime(),
-            refused: Vec::new(),
-            inner: Mutex::new(inner),
-            ring: None,
-            end,
-        })
+        Processes::with(Source::Pidfd, None, Vec::new())
     }
 
     /// Where it knows from.
@@ -98,7 +115,7 @@ impl Processes {
 
     /// Whether events are to come with descriptors of processes.
     pub fn wants_pidfds(&self) -> bool {
-        self.source == Source::Pidfd
+        matches!(self.source, Source::Pidfd | Source::ProcConnector)
     }
 
     /// How often records were lost: each time, what happened before is not known any more.
@@ -125,6 +142,10 @@ impl Processes {
     /// little happens.
     pub fn serve(&self) {
         let Some(ring) = &self.ring else { return };
+        if self.source == Source::ProcConnector {
+            // Whoever is asked late has ended.
+            watcher::raise_priority();
+        }
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.end.as_fd(), PollFlags::IN),
@@ -152,6 +173,9 @@ impl Processes {
         let mut inner = self.lock();
         if inner.feed.is_some() {
             match inner.lives.writer(pid, window) {
+                Answer::Known(writer) if writer.program.is_none() && self.source == Source::ProcConnector => {
+                    return Some(inner.ask(pid, pidfd, window).unwrap_or(writer));
+                }
                 Answer::Known(writer) => return Some(writer),
                 Answer::Doubtful => return None,
                 Answer::Stranger => {}
@@ -181,12 +205,10 @@ impl Processes {
 
 impl Inner {
     fn catch_up(&mut self) {
-        let Inner { lives, feed: Some(feed), .. } = self else { return };
-        let complete = feed.drain(&mut |bytes| {
-            if let Ok(record) = Record::parse(bytes) {
-                lives.apply(&record);
-            }
-        });
+        if self.feed.is_none() {
+            return;
+        }
+        let complete = self.drain();
         if !complete {
             self.losses += 1;
             self.lives.forget_all();
@@ -202,27 +224,37 @@ impl Inner {
 
     /// Looks at all processes that there are. What happens meanwhile is in the records.
     fn seed(&mut self) {
-        let Inner { lives, feed: Some(feed), .. } = self else { return };
+        if self.feed.is_none() {
+            return;
+        }
         self.seeded = Some(Instant::now());
         let mut parents = Vec::new();
         for pid in proc::numbers() {
             let from = uptime();
             if let Some(process) = Folder::of(pid).and_then(|folder| folder.process()) {
                 parents.push((process.key, process.parent));
-                lives.seed(process, (from, uptime()));
+                self.lives.seed(process, (from, uptime()));
             }
         }
-        lives.set_parents(&parents);
-        let complete = feed.drain(&mut |bytes| {
-            if let Ok(record) = Record::parse(bytes) {
-                lives.apply(&record);
-            }
-        });
-        if complete {
-            lives.set_complete(uptime());
+        self.lives.set_parents(&parents);
+        if self.drain() {
+            self.lives.set_complete(uptime());
         } else {
             self.losses += 1;
-            lives.forget_all();
+            self.lives.forget_all();
+        }
+    }
+
+    /// Takes all news there are; whether none were lost.
+    fn drain(&mut self) -> bool {
+        let Inner { lives, feed: Some(feed), .. } = self else { return true };
+        match feed {
+            Feed::Kernel(kernel) => kernel.drain(&mut |bytes| {
+                if let Ok(record) = Record::parse(bytes) {
+                    lives.apply(&record);
+                }
+            }),
+            Feed::Connector(connector) => take_news(connector, lives),
         }
     }
 
@@ -250,6 +282,36 @@ impl Inner {
             source: Source::Pidfd,
         }))
     }
+}
+
+/// Takes what the connector tells, and asks `/proc` of each process that became another program.
+fn take_news(connector: &Connector, lives: &mut Lives) -> bool {
+    let mut queue = VecDeque::new();
+    // The connector tells times by the clock that stands still while the system sleeps.
+    let monotonic = nanoseconds(rustix::time::ClockId::Monotonic);
+    let slept = uptime().saturating_sub(monotonic);
+    let mut complete = connector.drain(&mut |news, time| queue.push_back((news, time)));
+    while let Some((news, time)) = queue.pop_front() {
+        let time = time.saturating_add(slept);
+        match news {
+            News::Fork { child, parent } => lives.copied(child, parent, time),
+            News::Exit(pid) => lives.ended(pid, time),
+            News::Exec(pid) => {
+                let from = uptime();
+                let process = Folder::of(pid).and_then(|folder| folder.process());
+                let asked = (from, uptime());
+                complete &= connector.drain(&mut |news, time| queue.push_back((news, time)));
+                // What was shown may be what it became since, or another that has the number now.
+                let again = |(news, _): &(News, u64)| match news {
+                    News::Exec(other) | News::Fork { child: other, .. } => *other == pid,
+                    News::Exit(_) => false,
+                };
+                let process = process.filter(|process| process.key.start <= time && !queue.iter().any(again));
+                lives.became(pid, time, process, asked);
+            }
+        }
+    }
+    complete
 }
 
 /// The ancestors that are still there. Each began before its descendant, or it is not its ancestor.
@@ -296,7 +358,34 @@ fn in_first_namespace() -> Result<(), String> {
 
 /// The time since the system started, in nanoseconds.
 pub fn uptime() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    nanoseconds(rustix::time::ClockId::Boottime)
+}
+
+fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
     u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
         + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+impl Feed {
+    fn of(source: Source) -> Result<Feed, String> {
+        in_first_namespace()?;
+        match source {
+            Source::ExecCache => Kernel::attach().map(Box::new).map(Feed::Kernel),
+            Source::ProcConnector => {
+                let listening = Connector::listen().map(Feed::Connector);
+                listening.map_err(|error| format!("the proc connector cannot be listened to: {error}"))
+            }
+            Source::Audit | Source::Pidfd => Err("there is no such record".into()),
+        }
+    }
+}
+
+impl AsFd for Feed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Feed::Kernel(kernel) => kernel.as_fd(),
+            Feed::Connector(connector) => connector.as_fd(),
+        }
+    }
 }

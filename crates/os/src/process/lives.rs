@@ -194,6 +194,47 @@ impl Lives {
         self.make_room(time);
     }
 
+    /// A process began at this time as a copy of the one that has the other number.
+    pub fn copied(&mut self, child: u32, parent: u32, time: u64) {
+        let from = self.newest(parent);
+        let state = from.and_then(|from| self.lives.get(&from)).map(|from| from.state);
+        let unknown = State { uid: u32::MAX, login_uid: None, session: None, cgroup: 0, is_kernel: false };
+        let parent = from.unwrap_or(Key { pid: parent, start: 0 });
+        self.fork(time, Key { pid: child, start: time }, parent, state.unwrap_or(unknown));
+        self.make_room(time);
+    }
+
+    /// The process of this number became another program: what `/proc` shows, or one that is not known.
+    pub fn became(&mut self, pid: u32, time: u64, now: Option<Process>, asked: (u64, u64)) {
+        let key = self.newest(pid).or(now.as_ref().map(|now| now.key)).unwrap_or(Key { pid, start: time });
+        let unknown = State { uid: u32::MAX, login_uid: None, session: None, cgroup: 0, is_kernel: false };
+        if !self.lives.contains_key(&key) {
+            self.begin(key, None, None, unknown, None);
+        }
+        let program =
+            now.as_ref().map(|now| Program::new(now.exe.clone(), &now.args, now.args_cut, &self.tally));
+        let Some(life) = self.lives.get_mut(&key) else { return };
+        // What `/proc` showed later is newer.
+        if life.asked.is_some_and(|(from, _)| from > time) && now.is_none() {
+            return;
+        }
+        life.program = program;
+        life.writer = None;
+        if let Some(now) = now {
+            life.state = now.state;
+            life.cgroup = now.cgroup.map(|path| Arc::from(&*path));
+            life.asked = Some(asked);
+        }
+        self.make_room(time);
+    }
+
+    /// The process of this number ended.
+    pub fn ended(&mut self, pid: u32, time: u64) {
+        if let Some(key) = self.newest(pid) {
+            self.end(time, key, None);
+        }
+    }
+
     fn fork(&mut self, time: u64, key: Key, parent: Key, state: State) {
         if self.find(key).is_some() {
             return;

@@ -119,6 +119,15 @@ fn nobody_is_taken_for_another_who_had_the_number() {
 }
 
 #[test]
+fn nobody_is_taken_for_another_when_the_connector_tells() {
+    for pause in [0, 5] {
+        let name = "nobody_is_taken_for_another_when_the_connector_tells";
+        let Some(processes) = crate::fixture::from_connector(name) else { return };
+        judge(&mut Watched::new(processes), Duration::from_millis(pause));
+    }
+}
+
+#[test]
 fn nobody_is_taken_for_another_when_asked_after_the_event() {
     if !is_root() {
         println!("SKIPPED nobody_is_taken_for_another_when_asked_after_the_event: needs root");

@@ -109,6 +109,19 @@ fn each_of_a_thousand_short_lived_writers_is_known() {
 }
 
 #[test]
+fn what_the_connector_tells_is_right_or_unknown() {
+    for (at_once, busy) in [(1, 0), (8, 0), (8, 5)] {
+        for how in [How::Shell, How::Touch] {
+            let name = "what_the_connector_tells_is_right_or_unknown";
+            let Some(processes) = crate::fixture::from_connector(name) else { return };
+            let score = run(&mut Watched::new(processes), how, at_once, Duration::from_millis(busy));
+            assert_eq!(score.wrong, 0);
+            assert!(score.right + score.partly > 0, "{score:?}");
+        }
+    }
+}
+
+#[test]
 fn one_that_is_asked_after_the_event_is_right_or_unknown() {
     if !crate::fixture::is_root() {
         println!("SKIPPED one_that_is_asked_after_the_event_is_right_or_unknown: needs root");

@@ -212,6 +212,30 @@ fn an_ancestor_that_is_over_is_kept_for_its_children() {
 }
 
 #[test]
+fn news_without_beginnings_are_taken_for_the_newest_of_that_number() {
+    let mut lives = Lives::new(Source::ProcConnector);
+    lives.seed(shown(7, 0, 1, b"/shell"), (1, 2));
+    lives.set_complete(3);
+    lives.copied(8, 7, 10);
+    assert_eq!(who(&mut lives, 8, 5, 20), "/shell");
+    lives.became(8, 15, Some(shown(8, 10, 7, b"/touch")), (16, 17));
+    assert_eq!(who(&mut lives, 8, 5, 20), "/touch");
+    // Nobody was there to be asked.
+    lives.copied(9, 7, 20);
+    lives.became(9, 21, None, (22, 23));
+    assert_eq!(who(&mut lives, 9, 15, 30), "unknown");
+    // A copy of what became something before it was asked.
+    lives.copied(10, 8, 16);
+    assert_eq!(who(&mut lives, 10, 12, 30), "unknown");
+    lives.ended(8, 30);
+    assert_eq!(lives.end_of(key(8, 10)).map(|end| end.is_some()), Some(true));
+    // Nothing tells when its number was free again, so the next one is only known once it was there before.
+    lives.copied(8, 7, 40);
+    assert_eq!(who(&mut lives, 8, 35, 50), "?");
+    assert_eq!(who(&mut lives, 8, 41, 50), "/shell");
+}
+
+#[test]
 fn arguments_and_crowds_are_bounded() {
     let mut lives = lives();
     lives.most_bytes = 50_000;
