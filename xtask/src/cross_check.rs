@@ -88,7 +88,8 @@ fn windows(tools: &Toolchain) -> Outcome {
 }
 
 fn step(command: &mut Command) -> Outcome {
-    println!("== {command:?}");
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    println!("== {} {}", command.get_program().display(), words.collect::<Vec<_>>().join(" "));
     match command.status() {
         Ok(status) if status.success() => Outcome::Holds,
         Ok(_) => Outcome::Failed("see above".into()),

@@ -231,6 +231,8 @@ fn what_a_mount_and_a_full_disk_print_is_as_documented() {
     let point = machine.at("point");
     tools::run("mount", [OsStr::new("-t"), "tmpfs".as_ref(), "none".as_ref(), point.as_os_str()]);
     let rescan = watching.next_matching(|line| line["type"] == "rescan");
+    // As long as it is looked into, it cannot be taken away.
+    machine.waxseal_in(&state, ["sync"]).expect_code(0);
     tools::run("umount", [point.as_os_str()]);
     assert_eq!(rescan["reason"], "mount");
 
