@@ -174,6 +174,27 @@ fn slow_and_strange_peers_stop_nobody() {
     watching.stop();
 }
 
+/// What stands in the way of the socket at the start is gone later: it is made then.
+#[test]
+fn a_socket_that_cannot_be_made_at_the_start_is_made_later() {
+    let machine = Machine::new();
+    machine.watch_tree("");
+    machine.init();
+    let in_the_way = machine.state_dir().join("control");
+    write(in_the_way.join("file"), "x");
+    let watching = machine.watch();
+    let said =
+        |line: &Value| line["error"].as_str().is_some_and(|text| text.contains("socket cannot be made"));
+    assert!(watching.seen().iter().any(said), "{:?}", watching.seen());
+    assert_eq!(sync_line(&machine, &machine.state_dir(), 2)["reason"], "unreachable");
+    fs::remove_dir_all(&in_the_way).unwrap();
+    until("the monitor answers", || machine.waxseal(["sync"]).code == Some(0));
+    watching.stop();
+    // And one that is never made keeps no monitor from its end.
+    write(in_the_way.join("file"), "x");
+    machine.watch().stop();
+}
+
 #[test]
 fn a_path_longer_than_a_sockets_address_will_do() {
     let machine = Machine::new();

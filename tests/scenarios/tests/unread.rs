@@ -16,7 +16,7 @@ use waxseal_scenarios::{Machine, Schemas, Unread, until};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many lines of names like [`name`] are more than the monitor keeps.
-const MANY: usize = 8000;
+const MANY: usize = 6000;
 
 /// A long name, far below.
 fn name(number: usize) -> String {

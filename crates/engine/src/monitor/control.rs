@@ -7,7 +7,7 @@
 use super::queue::Queue;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 use waxseal_model::control::{Answer, LONGEST, Refusal, Request, SOCKET, answer_line};
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after a failure for want of memory or open files.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long after a socket could not be made it is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Memory for the stack of each thread.
 const STACK: usize = 256 * 1024;
 
@@ -50,13 +52,60 @@ pub struct Desk {
     pub waker: Waker,
 }
 
-/// Listens in a state directory whose lock is held, so that nobody else does.
-pub fn listen(dir: &StateDir) -> io::Result<Listener> {
-    Listener::bind(dir.path(), SOCKET)
+/// The socket, which may have to be made later, and whether it is closed.
+#[derive(Debug)]
+pub struct Door {
+    dir: StateDir,
+    listener: OnceLock<Listener>,
+    is_closed: Mutex<bool>,
+    closing: Condvar,
+}
+
+impl Door {
+    /// Listens in a state directory whose lock is held, so that nobody else does; or says why that cannot be done now.
+    pub fn new(dir: &StateDir) -> (Door, Option<io::Error>) {
+        let (listener, problem) = match Listener::bind(dir.path(), SOCKET) {
+            Ok(listener) => (OnceLock::from(listener), None),
+            Err(error) => (OnceLock::new(), Some(error)),
+        };
+        (Door { dir: dir.clone(), listener, is_closed: Mutex::default(), closing: Condvar::new() }, problem)
+    }
+
+    /// Serves peers until it is closed; before that tries to make the socket until it can be made.
+    pub fn serve(&self, desk: &Desk) {
+        if self.listener.get().is_some() || self.make() {
+            self.listener.get().into_iter().for_each(|listener| serve(listener, desk));
+        }
+    }
+
+    /// Makes the socket. False when there will be none.
+    fn make(&self) -> bool {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is_closed {
+            // Under the lock, so that whoever closes it finds the socket.
+            match Listener::bind(self.dir.path(), SOCKET) {
+                Ok(listener) => return self.listener.set(listener).is_ok(),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return false,
+                Err(_) => {}
+            }
+            is_closed = self.closing.wait_timeout(is_closed, AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+
+    /// Ends [`Door::serve`].
+    pub fn close(&self) {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        *is_closed = true;
+        self.closing.notify_all();
+        if let Some(listener) = self.listener.get() {
+            listener.closer().close();
+        }
+    }
 }
 
 /// Serves peers until the listener is closed.
-pub fn serve(listener: &Listener, desk: &Desk) {
+fn serve(listener: &Listener, desk: &Desk) {
     let serving = Arc::new(AtomicUsize::new(0));
     loop {
         let mut stream = match listener.accept() {

@@ -21,7 +21,7 @@ mod word;
 use crate::coverage::Coverage;
 use crate::error::EngineError;
 use crate::seal::Trouble;
-use control::Desk;
+use control::{Desk, Door};
 use engine::Engine;
 use patrol::Patrol;
 use queue::Queue;
@@ -30,7 +30,6 @@ use std::sync::Arc;
 use waxseal_model::{Actor, ActorSource, Change, RawPath};
 use waxseal_observe::Options;
 use waxseal_observe::actors::Describer;
-use waxseal_observe::control::Listener;
 use waxseal_observe::process::Processes;
 use waxseal_observe::watch::{self as watcher, WatchRoot, Watcher};
 use waxseal_store::{Baseline, ScanKind, Store};
@@ -140,7 +139,9 @@ pub struct Started<'a> {
     describer: Arc<Describer>,
     queue: Arc<Queue>,
     /// Where commands reach it.
-    listener: std::io::Result<Listener>,
+    door: Door,
+    /// Why it cannot be reached yet.
+    unreachable: Option<std::io::Error>,
 }
 
 impl<'a> Monitor<'a> {
@@ -162,9 +163,9 @@ impl<'a> Monitor<'a> {
         };
         let watcher =
             Watcher::start(&roots, options).map_err(|error| EngineError::Watch(error.to_string()))?;
-        let listener = control::listen(self.store.dir());
+        let (door, unreachable) = Door::new(self.store.dir());
         let describer = Arc::new(Describer::new(Arc::new(processes)));
-        Ok(Started { monitor: self, watcher, describer, queue: Arc::default(), listener })
+        Ok(Started { monitor: self, watcher, describer, queue: Arc::default(), door, unreachable })
     }
 }
 
@@ -179,31 +180,32 @@ impl Started<'_> {
     /// # Errors
     /// When the baseline cannot be read.
     pub fn run(self, load: Load<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
-        let Started { monitor, watcher, describer, queue, listener } = self;
+        let Started { monitor, watcher, describer, queue, door, unreachable } = self;
         let processes = describer.processes();
         let coverage = watcher.coverage().to_vec();
         let waker = watcher.waker();
-        if let Err(error) = &listener {
-            let message = format!("commands cannot reach this monitor, its socket cannot be made: {error}");
+        if let Some(error) = unreachable {
+            let again =
+                if error.kind() == std::io::ErrorKind::Unsupported { "" } else { ", which is tried again" };
+            let message =
+                format!("commands cannot reach this monitor, its socket cannot be made{again}: {error}");
             tell(Event::Trouble(Trouble { path: None, message }));
         }
         let patrol = Patrol::default();
         let (store, baseline) = (monitor.store, monitor.baseline);
         let mut engine = Engine::new(monitor, &queue, &waker, &patrol, &describer, load, tell)?;
+        let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
         std::thread::scope(|scope| {
             let reading =
                 thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue, processes));
             let recording = thread("processes").spawn_scoped(scope, || processes.serve());
-            let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
-            let serving = listener.as_ref().ok().map(|listener| {
-                thread("control").spawn_scoped(scope, move || control::serve(listener, &desk))
-            });
+            let serving = thread("control").spawn_scoped(scope, || door.serve(&desk));
             let scanning =
                 [("quick-scan", ScanKind::Quick), ("full-scan", ScanKind::Full)].map(|(name, kind)| {
                     let scanner = Scanner { kind, store, baseline, queue: &queue, patrol: &patrol };
                     thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
                 });
-            let serving = serving.transpose().map(drop);
+            let serving = serving.map(drop);
             let reading = reading.map(drop).and(recording.map(drop));
             let began = scanning.into_iter().fold(reading.and(serving), |all, one| all.and(one));
             let began = began.map_err(|error| EngineError::Watch(error.to_string()));
@@ -213,9 +215,7 @@ impl Started<'_> {
             queue.close();
             waker.wake();
             processes.end();
-            if let Ok(listener) = &listener {
-                listener.closer().close();
-            }
+            door.close();
             result
         })
     }
