@@ -3,6 +3,7 @@
 //! In: nothing but the right to load them (`CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`). Out: the bytes of records,
 //! and whether some were lost.
 
+use super::btf;
 use aya::maps::{Array, MapData, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -24,6 +25,8 @@ const PROGRAMS: [(&str, &str, bool); 6] = [
     ("cgroup_entered", "cgroup_attach_task", true),
 ];
 
+/// Where the kernel describes its types.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// How long a record that another processor is just writing is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -42,19 +45,37 @@ impl std::fmt::Debug for Feed {
     }
 }
 
+/// The kernel's description of its types, some megabytes.
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel's own, at a fixed place")]
+fn types() -> std::io::Result<Vec<u8>> {
+    std::fs::read(TYPES)
+}
+
 impl Feed {
     /// Loads the programs and attaches them.
     ///
     /// # Errors
     /// Why not, in a sentence: no right, a kernel without BPF or types, lockdown.
     pub fn attach() -> Result<Feed, String> {
-        let btf =
-            Btf::from_sys_fs().map_err(|error| format!("the kernel does not describe its types: {error}"))?;
-        let mut programs = EbpfLoader::new().btf(Some(&btf)).load(OBJECT).map_err(tell)?;
+        let raw =
+            types().map_err(|error| format!("the kernel does not describe its types: {TYPES}: {error}"))?;
+        let excerpt = btf::excerpt(&raw, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint));
+        drop(raw);
+        if let Some(btf) = excerpt.and_then(|excerpt| Btf::parse(&excerpt, Default::default()).ok())
+            && let Ok(feed) = Feed::load(&btf)
+        {
+            return Ok(feed);
+        }
+        let btf = Btf::from_sys_fs().map_err(tell)?;
+        Feed::load(&btf)
+    }
+
+    fn load(btf: &Btf) -> Result<Feed, String> {
+        let mut programs = EbpfLoader::new().btf(Some(btf)).load(OBJECT).map_err(tell)?;
         for (name, tracepoint, is_optional) in PROGRAMS {
             let program = programs.program_mut(name).ok_or("a program is missing")?;
             let program: &mut BtfTracePoint = program.try_into().map_err(tell)?;
-            let attached = program.load(tracepoint, &btf).and_then(|()| program.attach());
+            let attached = program.load(tracepoint, btf).and_then(|()| program.attach());
             if let (Err(error), false) = (attached, is_optional) {
                 return Err(format!("{tracepoint}: {}", tell(error)));
             }
@@ -172,4 +193,25 @@ fn map(ring: BorrowedFd<'_>, page: usize, offset: usize) -> std::io::Result<NonN
 fn unmap(address: NonNull<AtomicU64>, page: usize) {
     // SAFETY: it was mapped by `map` with this size, and nothing refers to it any more.
     unsafe { libc::munmap(address.as_ptr().cast(), page) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_excerpt_of_the_kernels_types_is_enough() {
+        let Ok(raw) = types() else {
+            println!("SKIPPED the_excerpt_of_the_kernels_types_is_enough: this kernel describes no types");
+            return;
+        };
+        if let Err(why) = Feed::attach() {
+            println!("SKIPPED the_excerpt_of_the_kernels_types_is_enough: BPF is refused here: {why}");
+            return;
+        }
+        let excerpt = btf::excerpt(&raw, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint)).unwrap();
+        println!("{} of {} bytes", excerpt.len(), raw.len());
+        let btf = Btf::parse(&excerpt, Default::default()).unwrap();
+        Feed::load(&btf).unwrap();
+    }
 }

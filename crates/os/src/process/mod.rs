@@ -5,6 +5,8 @@
 //! cannot be asked: programs in the kernel tell of every process that begins, becomes another program, and ends.
 
 #[cfg(target_os = "linux")]
+mod btf;
+#[cfg(target_os = "linux")]
 mod connector;
 #[cfg(target_os = "linux")]
 mod kernel;
