@@ -70,13 +70,10 @@ impl Toolchain {
     /// A command that builds by this toolchain.
     pub fn cargo(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        // What cargo starts by the names alone is Debian's.
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
-        let path = std::env::join_paths(path).unwrap_or_else(|_| OsString::from("/usr/bin"));
         command
             .current_dir(crate::project::root())
-            .env("PATH", path)
+            // What cargo starts by the names alone is Debian's.
+            .env("PATH", path_with([Path::new("/usr/bin")]))
             .env("RUSTC", RUSTC)
             // Building std is an unstable feature of cargo.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -104,13 +101,24 @@ impl Toolchain {
                 .env("MACOSX_DEPLOYMENT_TARGET", "11.0");
             return command;
         };
-        self.cargo(zigbuild)
+        // zig is found by the python beside it.
+        let beside = zigbuild.parent().unwrap_or(Path::new("/usr/bin"));
+        let mut command = self.cargo(zigbuild);
+        command.env("PATH", path_with([beside, Path::new("/usr/bin")]));
+        command
     }
 
     /// Where a target's programs are.
     pub fn built(&self, target: &str) -> PathBuf {
         self.target_dir.join(target).join("debug")
     }
+}
+
+/// PATH with these directories before all others.
+fn path_with<const N: usize>(first: [&Path; N]) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = first.into_iter().map(PathBuf::from).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).unwrap_or_else(|_| OsString::from("/usr/bin"))
 }
 
 /// Makes what stands in for a compiler.
