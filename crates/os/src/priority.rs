@@ -21,6 +21,17 @@ pub fn ordinary() -> bool {
     set(libc::SCHED_OTHER, CLASS_NONE)
 }
 
+/// How nice the calling thread is to others: -20 goes before all, 19 after all.
+pub fn nice() -> i32 {
+    rustix::process::getpriority_process(None).unwrap_or(0)
+}
+
+/// Makes the calling thread, and those that it starts from then on, that nice. False when it is not permitted: to be less
+/// nice takes the rights of root or a raised `RLIMIT_NICE`.
+pub fn set_nice(nice: i32) -> bool {
+    rustix::process::setpriority_process(None, nice).is_ok()
+}
+
 #[allow(unsafe_code, reason = "neither call has a safe wrapper")]
 fn set(policy: libc::c_int, class: libc::c_int) -> bool {
     // SAFETY: numbers only; 0 is the calling thread. That it may fail (a sandbox) is of no consequence.
@@ -43,6 +54,17 @@ mod tests {
             let class = libc::syscall(libc::SYS_ioprio_get, WHO_THREAD, 0) >> CLASS_SHIFT;
             (libc::sched_getscheduler(0), class)
         }
+    }
+
+    #[test]
+    fn a_thread_alone_is_nice() {
+        let before = nice();
+        let thread = std::thread::spawn(move || {
+            assert!(set_nice(before + 1));
+            assert_eq!(nice(), before + 1);
+        });
+        thread.join().unwrap();
+        assert_eq!(nice(), before);
     }
 
     #[test]

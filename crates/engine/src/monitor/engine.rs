@@ -4,6 +4,7 @@
 
 use super::blindness::Blindness;
 use super::control::Waiter;
+use super::haste::Haste;
 use super::objects::{self, Objects};
 use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
@@ -119,8 +120,9 @@ impl<'a> Engine<'a> {
         let actors = self.describer.processes().source().filter(|_| names);
         (self.tell)(Event::Ready { coverage, watching, actors });
         self.patrol.set(&self.rules.coverage.config().scan);
-        let mut is_tidy = false;
+        let (mut haste, mut is_tidy) = (Haste::new(), false);
         loop {
+            haste.wait();
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
             let retry = self.blind.as_ref().map(|blind| blind.retry);
             let mut work = self.queue.take([retry, quiet].into_iter().flatten().min());
@@ -128,6 +130,7 @@ impl<'a> Engine<'a> {
             if is_tidy {
                 waxseal_observe::let_code_go();
             }
+            haste.take(work.targets.len(), work.scans());
             let end = work.end;
             let waiters = std::mem::take(&mut work.waiters);
             let unheard = std::mem::take(&mut work.unheard);

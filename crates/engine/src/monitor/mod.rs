@@ -7,6 +7,7 @@
 mod blindness;
 mod control;
 mod engine;
+mod haste;
 mod objects;
 mod pace;
 mod patrol;

@@ -74,6 +74,16 @@ pub struct Work {
 }
 
 impl Work {
+    /// Whether there is more to it than single places, so that it may take long.
+    pub fn scans(&self) -> bool {
+        self.targets.iter().any(|target| target.deep)
+            || !self.objects.is_empty()
+            || !self.rescans.is_empty()
+            || !self.words.is_empty()
+            || !self.unheard.is_empty()
+            || self.reload.is_some()
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let Work { targets, objects, rescans, notes, waiters, words, reload, end, .. } = self;
@@ -502,6 +512,17 @@ mod tests {
         let work = queue.take(None);
         assert!(work.targets.is_empty());
         assert_eq!(work.rescans.keys().next().unwrap().as_bytes(), b"/t");
+    }
+
+    #[test]
+    fn what_is_more_than_single_places_scans() {
+        let one = |deep| Work { targets: vec![place("/t/a", deep)], ..Work::default() };
+        assert!(!one(false).scans() && !Work::default().scans());
+        let unheard = vec![place("/t", true).path];
+        let reload = Work { reload: Some(true), ..Work::default() };
+        for work in [one(true), Work { unheard, ..Work::default() }, reload] {
+            assert!(work.scans(), "{work:?}");
+        }
     }
 
     #[test]

@@ -19,11 +19,11 @@ const NOTES: usize = 100;
 
 /// The least and the longest pause between two reads while events keep coming: waking up costs more than an event does,
 /// and what is read together has been merged by the kernel.
-const GATHER: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(2));
+const GATHER: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 /// The pause for each place that a read brought, within those; what brought none is noise from elsewhere.
 const EACH: Duration = Duration::from_micros(100);
 /// The pause after noise.
-const NOISE: Duration = Duration::from_micros(500);
+const NOISE: Duration = Duration::from_micros(200);
 /// How many times as long as a read took the pause after it lasts at least, within those.
 const REST: u32 = 8;
 

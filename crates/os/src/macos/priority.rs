@@ -16,3 +16,13 @@ fn set(priority: libc::c_int) -> bool {
     // SAFETY: numbers only; 0 is the calling thread.
     unsafe { libc::setpriority(libc::PRIO_DARWIN_THREAD, 0, priority) == 0 }
 }
+
+/// How nice the calling thread is to others. Only Linux tells.
+pub fn nice() -> i32 {
+    0
+}
+
+/// Makes the calling thread nicer or less nice. False: only Linux does.
+pub fn set_nice(_nice: i32) -> bool {
+    false
+}

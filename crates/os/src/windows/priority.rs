@@ -17,3 +17,13 @@ pub fn ordinary() -> bool {
     // SAFETY: as above.
     unsafe { SetThreadPriority(GetCurrentThread(), THREAD_MODE_BACKGROUND_END) != 0 }
 }
+
+/// How nice the calling thread is to others. Only Linux tells.
+pub fn nice() -> i32 {
+    0
+}
+
+/// Makes the calling thread nicer or less nice. False: only Linux does.
+pub fn set_nice(_nice: i32) -> bool {
+    false
+}
