@@ -255,8 +255,9 @@ impl Family<'_> {
         (lengths, candidates)
     }
 
-    /// Where the content of each name that does not continue has gone. The longest are placed first: a shorter one
-    /// may be the beginning of a longer one, and not the other way round.
+    /// Where the content of each name that does not continue has gone. Files that are there under another name are placed
+    /// first, so that no other of the same content takes their place; then the longest: a shorter one may be the
+    /// beginning of a longer one, and not the other way round.
     fn homes(&self, lengths: &[u64], candidates: &[Candidate]) -> Vec<Option<usize>> {
         let mut homes = vec![None; self.names.len()];
         let mut displaced: Vec<(usize, &FileState)> = (0..)
@@ -264,7 +265,11 @@ impl Family<'_> {
             .filter(|(_, name)| !name.continues || is_another_file(name))
             .filter_map(|(at, name)| Some((at, name.before?)))
             .collect();
-        displaced.sort_by_key(|(_, before)| std::cmp::Reverse(before.size));
+        let is_there = |before: &FileState| {
+            let now = |candidate: &Candidate| self.names.get(candidate.at).and_then(|name| name.now);
+            candidates.iter().filter_map(now).any(|now| is_same_file(before, now))
+        };
+        displaced.sort_by_key(|(_, before)| (!is_there(before), std::cmp::Reverse(before.size)));
         for (at, before) in displaced {
             let fits = |candidate: &&Candidate| {
                 let name = self.names.get(candidate.at).and_then(|name| name.now);

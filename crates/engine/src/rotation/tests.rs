@@ -186,6 +186,34 @@ fn the_oldest_ends_once_for_each_rotation() {
 }
 
 #[test]
+fn a_file_that_moved_is_not_taken_for_another_of_the_same_content() {
+    let file = |content, inode| FileState { inode, ..state(content) };
+    let (newest, one, two, four, empty) =
+        (file("c", 5), file("bb", 1), file("aa", 2), file("aa", 4), file("", 6));
+    let there = [("log", ""), ("log.1", "c"), ("log.2.gz", "bb"), ("log.3.gz", "aa")];
+    let disk = Disk(there.map(|(name, content)| (name.as_bytes().to_vec(), content.to_string())).into());
+    let name = |name: &'static str, before, now| Name {
+        name: name.as_bytes(),
+        before,
+        now,
+        continues: false,
+        rotated: None,
+    };
+    // What is gone comes first, as a check lists it.
+    let names = [
+        name("log.1.gz", Some(&one), None),
+        name("log.4.gz", Some(&four), None),
+        name("log", Some(&newest), Some(&empty)),
+        name("log.1", None, Some(&newest)),
+        name("log.2.gz", Some(&two), Some(&one)),
+        name("log.3.gz", None, Some(&two)),
+    ];
+    let judged = judge(&names, &[], Timestamp::new(100_000, 0), &disk);
+    let verdicts: Vec<_> = judged.iter().map(|judged| judged.verdict).collect();
+    assert_eq!(verdicts, [Gone, Dropped, Fresh, Rotated, Rotated, Rotated]);
+}
+
+#[test]
 fn what_ended_in_the_midst_of_a_rotation_is_found_again() {
     let (held, there) = (state("aa"), state("aa"));
     let disk = Disk([(b"log.4".to_vec(), "aa".into())].into());
