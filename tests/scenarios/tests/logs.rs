@@ -195,15 +195,18 @@ fn s51_old_files_may_not_change_where_new_ones_are_fine() {
 /// What a rotation does, one step after another.
 type Steps<'s> = &'s [&'s dyn Fn(&Machine)];
 
+/// A machine with these logs, sealed.
+fn sealed_logs(before: &dyn Fn(&Machine)) -> Machine {
+    let machine = Machine::new();
+    before(&machine);
+    machine.watch_tree(APPEND_ONLY);
+    machine.init();
+    machine
+}
+
 /// Tells a rotation twice: looked at after each step, and only at the end; then with the monitor running.
 fn quiet(before: &dyn Fn(&Machine), steps: Steps<'_>) {
-    let start = || {
-        let machine = Machine::new();
-        before(&machine);
-        machine.watch_tree(APPEND_ONLY);
-        machine.init();
-        machine
-    };
+    let start = || sealed_logs(before);
     let machine = start();
     for step in steps {
         step(&machine);
@@ -277,10 +280,7 @@ fn s47_a_rotation_seen_in_two_looks() {
     if !tools::has("gzip") {
         return;
     }
-    let machine = Machine::new();
-    make_generations(&machine);
-    machine.watch_tree(APPEND_ONLY);
-    machine.init();
+    let machine = sealed_logs(&make_generations);
     for round in 0..2 {
         for cut in 1..ROTATION.len() {
             let (first, second) = ROTATION.split_at(cut);
@@ -328,10 +328,7 @@ fn s48_a_byte_altered_before_compression() {
     if !tools::has("gzip") {
         return;
     }
-    let machine = Machine::new();
-    make_generations(&machine);
-    machine.watch_tree(APPEND_ONLY);
-    machine.init();
+    let machine = sealed_logs(&make_generations);
     rename(&machine, "log.3.gz", "log.4.gz");
     rename(&machine, "log.2.gz", "log.3.gz");
     compress(&machine, "gzip", "log.1");

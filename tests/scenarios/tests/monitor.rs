@@ -155,9 +155,8 @@ fn what_is_moved_in_is_added_and_what_is_moved_out_is_removed() {
     .on_all();
 }
 
-/// One change stands for two names: when something is found at the new one, the old one is not forgotten.
-#[test]
-fn a_file_that_was_moved_and_then_changed_is_missing_where_it_was() {
+/// A monitor that has told of a file and a directory that they moved.
+fn moved() -> (Machine, Watching) {
     let machine = Machine::new();
     write(machine.at("file"), "it moves");
     write(machine.at("dir/inner"), "it moves as well");
@@ -168,6 +167,13 @@ fn a_file_that_was_moved_and_then_changed_is_missing_where_it_was() {
     fs::rename(machine.at("dir"), machine.at("moved-dir")).unwrap();
     let moved = ["moved", "moved-dir", "moved-dir/inner"].map(Expect::moved);
     watching.wait_for_changes(|changes| mismatch(machine.tree(), &moved, changes));
+    (machine, watching)
+}
+
+/// One change stands for two names: when something is found at the new one, the old one is not forgotten.
+#[test]
+fn a_file_that_was_moved_and_then_changed_is_missing_where_it_was() {
+    let (machine, mut watching) = moved();
     append(machine.at("moved"), b"y");
     append(machine.at("moved-dir/inner"), b"y");
     let changed = [
@@ -189,16 +195,7 @@ fn a_file_that_was_moved_and_then_changed_is_missing_where_it_was() {
 /// When something has the old name again, nothing has moved from there: as a check of everything says.
 #[test]
 fn a_name_that_is_used_again_is_not_where_something_came_from() {
-    let machine = Machine::new();
-    write(machine.at("file"), "it moves");
-    write(machine.at("dir/inner"), "it moves as well");
-    machine.watch_tree("");
-    machine.init();
-    let mut watching = machine.watch();
-    fs::rename(machine.at("file"), machine.at("moved")).unwrap();
-    fs::rename(machine.at("dir"), machine.at("moved-dir")).unwrap();
-    let moved = ["moved", "moved-dir", "moved-dir/inner"].map(Expect::moved);
-    watching.wait_for_changes(|changes| mismatch(machine.tree(), &moved, changes));
+    let (machine, watching) = moved();
     write(machine.at("file"), "another");
     // Just as it was, and yet another one.
     tools::run("cp", ["-a".as_ref(), machine.at("moved-dir").as_os_str(), machine.at("dir").as_os_str()]);
