@@ -12,22 +12,49 @@ const MOST: usize = waxseal_model::actor::MOST;
 #[derive(Debug, Default)]
 pub struct Writers(BTreeMap<RawPath, Marks>);
 
-#[derive(Debug, Default)]
-struct Marks {
+/// Who wrote at one place. The newest are last.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
     who: Vec<Who>,
     /// A directory came, went or was moved: what is below it did the same, by the same hand.
     deep: bool,
 }
 
+impl Marks {
+    /// Somebody wrote there.
+    pub fn add(&mut self, who: Who, deep: bool) {
+        self.deep |= deep;
+        if self.who.last() == Some(&who) {
+            return;
+        }
+        self.who.retain(|known| *known != who);
+        self.who.push(who);
+        if self.who.len() > MOST {
+            self.who.remove(1);
+        }
+    }
+
+    /// What others wrote there after it.
+    pub fn append(&mut self, later: Marks) {
+        later.who.into_iter().for_each(|who| self.add(who, later.deep));
+    }
+
+    /// Whether nobody is known to have written there.
+    pub fn is_empty(&self) -> bool {
+        self.who.is_empty()
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Marks::default();
+    }
+}
+
 impl Writers {
-    /// Somebody wrote at a path.
-    pub fn add(&mut self, path: RawPath, who: Who, deep: bool) {
-        let marks = self.0.entry(path).or_default();
-        marks.deep |= deep;
-        marks.who.retain(|known| *known != who);
-        marks.who.push(who);
-        if marks.who.len() > MOST {
-            marks.who.remove(1);
+    /// They wrote at a path.
+    pub fn add(&mut self, path: RawPath, marks: Marks) {
+        if !marks.who.is_empty() {
+            self.0.entry(path).or_default().append(marks);
         }
     }
 
@@ -36,25 +63,8 @@ impl Writers {
         self.0.is_empty()
     }
 
-    /// How many paths are noted.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Takes those of these paths.
-    pub fn take_of(&mut self, goes: impl Fn(&RawPath) -> bool) -> Writers {
-        let (go, stay) = std::mem::take(&mut self.0).into_iter().partition(|(path, _)| goes(path));
-        self.0 = stay;
-        Writers(go)
-    }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Who wrote at this path, or moved a directory above it.
-    fn of(&self, path: &RawPath) -> &[Who] {
+    pub fn of(&self, path: &RawPath) -> &[Who] {
         if let Some(marks) = self.0.get(path) {
             return &marks.who;
         }
@@ -104,18 +114,23 @@ mod tests {
     #[test]
     fn writers_are_kept_by_path_and_a_moved_directory_speaks_for_what_is_in_it() {
         let mut writers = Writers::default();
-        writers.add(path("/t/a"), Who::Unknown(1), false);
-        writers.add(path("/t/a"), Who::Unknown(2), false);
-        writers.add(path("/t/a"), Who::Unknown(1), false);
-        writers.add(path("/t/d"), Who::Unknown(3), true);
-        writers.add(path("/t/d/x"), Who::Unknown(4), false);
+        let add = |writers: &mut Writers, at, pid, deep| {
+            let mut marks = Marks::default();
+            marks.add(Who::Unknown(pid), deep);
+            writers.add(path(at), marks);
+        };
+        add(&mut writers, "/t/a", 1, false);
+        add(&mut writers, "/t/a", 2, false);
+        add(&mut writers, "/t/a", 1, false);
+        add(&mut writers, "/t/d", 3, true);
+        add(&mut writers, "/t/d/x", 4, false);
         assert_eq!(pids(&writers, "/t/a"), [2, 1]);
         assert_eq!(pids(&writers, "/t/a/b"), [0u32; 0]);
         assert_eq!(pids(&writers, "/t/d/x"), [4]);
         assert_eq!(pids(&writers, "/t/d/y/z"), [3]);
         assert_eq!(pids(&writers, "/t"), [0u32; 0]);
         for pid in 10..30 {
-            writers.add(path("/t/a"), Who::Unknown(pid), false);
+            add(&mut writers, "/t/a", pid, false);
         }
         assert_eq!(pids(&writers, "/t/a").len(), MOST);
         assert_eq!((pids(&writers, "/t/a")[0], pids(&writers, "/t/a")[MOST - 1]), (2, 29));

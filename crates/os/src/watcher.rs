@@ -342,8 +342,8 @@ fn lose(tree: &Tree, roots: &[Root], loss: Loss, out: &mut Vec<Hint>) {
 
 /// A root itself may have changed, with everything below it.
 fn changed_root(root: &Root, what: What) -> Option<Hint> {
-    let (dir, name) = root.own_name()?;
-    Some(Hint::Name { dir, name, deep: what.is_of_names(), what, process: None })
+    let path = root.own_name()?.clone();
+    Some(Hint::Name { path, deep: what.is_of_names(), what, process: None })
 }
 
 /// An inotify report in the paths of the roots.
@@ -354,9 +354,8 @@ fn translate(report: Report, roots: &[Root], ignored: &[RawPath], out: &mut Vec<
         sight
     };
     let names = |dir: &RawPath, name: &[u8]| see(dir).names(name);
-    let hint = |(dir, name), is_dir: bool, what: What| Hint::Name {
-        dir,
-        name,
+    let hint = |path, is_dir: bool, what: What| Hint::Name {
+        path,
         deep: is_dir && what.is_of_names(),
         what,
         process: None,

@@ -186,11 +186,12 @@ impl<'a> Engine<'a> {
         }
         self.rescan(work.rescans)?;
         let mut targets = work.targets;
-        let others = self.objects.names(&work.objects, self.store, self.baseline)?;
+        let objects = work.objects.keys().copied().collect();
+        let others = self.objects.names(&objects, self.store, self.baseline)?;
         let mut writers = work.writers;
         for (path, object) in &others {
-            for (_, who) in work.object_writers.iter().filter(|(written, _)| written == object) {
-                writers.add(path.clone(), who.clone(), false);
+            if let Some(marks) = work.objects.get(object) {
+                writers.add(path.clone(), marks.clone());
             }
         }
         targets.extend(others.into_keys().map(|path| Place { path, deep: false }));
@@ -342,14 +343,17 @@ impl<'a> Engine<'a> {
 
     /// Names that events spoke of and that are neither there nor sealed: they came and went.
     fn tell_touched(&mut self, request: &Request, report: &check::Report, outcomes: &[Outcome]) {
-        let resolved = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Resolved(change) => Some(&change.path),
-            _ => None,
-        });
-        let resolved: BTreeSet<&RawPath> = resolved.collect();
+        for outcome in outcomes {
+            // A new name that was there for a look, and is gone.
+            if let Outcome::Resolved(change) = outcome
+                && change.before.is_none()
+            {
+                self.touched.was_told(&change.path);
+            }
+        }
         if request.source == Source::Event {
             for path in &report.vanished {
-                if self.touched.is_news(path) && !resolved.contains(path) {
+                if self.touched.is_news(path) {
                     let actors = request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
                     (self.tell)(Event::Touched(path.clone(), actors));
                 }

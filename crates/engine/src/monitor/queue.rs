@@ -4,7 +4,7 @@ use super::control::Waiter;
 use super::objects::Object;
 use super::touched::Arrived;
 use super::word::Word;
-use crate::written::Writers;
+use crate::written::{Marks, Writers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -36,11 +36,23 @@ pub struct Rescan {
 }
 
 /// A place that may have changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     pub place: Place,
     /// It is being written, so that more is about to come.
     pub unfinished: bool,
+    /// The name appeared.
+    pub arrived: bool,
+    /// Who did it, as far as that is known.
+    pub who: Option<Who>,
+}
+
+/// What events tell of together.
+#[derive(Debug, Default)]
+pub struct News {
+    pub targets: Vec<Target>,
+    /// Objects, all of whose names are to be looked at, and who wrote them.
+    pub objects: Vec<(Object, Option<Who>)>,
 }
 
 /// What the engine thread is to do next.
@@ -48,16 +60,14 @@ pub struct Target {
 pub struct Work {
     /// Places that may have changed, without those that lie below a deep one.
     pub targets: Vec<Place>,
-    /// Objects whose other names may have changed: device and inode.
-    pub objects: BTreeSet<Object>,
+    /// Objects whose other names may have changed, and who wrote them.
+    pub objects: BTreeMap<Object, Marks>,
     /// Places that must be reconciled, because events were lost or something was mounted there, and why.
     pub rescans: BTreeMap<RawPath, Rescan>,
-    /// Names that appeared, among others that were looked at before.
+    /// Which of the names appeared.
     pub arrived: Arrived,
     /// Who wrote where.
     pub writers: Writers,
-    /// Who wrote objects whose names are not told.
-    pub object_writers: Vec<(Object, Who)>,
     /// What to say besides.
     pub notes: Vec<String>,
     /// Who is to be told when all of this is done: everything that happened before they asked is in this or was in
@@ -98,17 +108,34 @@ impl Work {
     }
 }
 
+/// What is known of a place that waits.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// To be looked at with everything below it.
+    deep: bool,
+    /// The name appeared.
+    arrived: bool,
+    writers: Marks,
+}
+
+impl Waiting {
+    /// More happened there.
+    fn add(&mut self, later: Waiting) {
+        self.deep |= later.deep;
+        self.arrived |= later.arrived;
+        self.writers.append(later.writers);
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// What is to be looked at now, and whether with everything below it.
-    paths: BTreeMap<RawPath, bool>,
+    /// What is to be looked at now.
+    paths: BTreeMap<RawPath, Waiting>,
     /// What is being written, and until when it is left alone.
-    held: BTreeMap<RawPath, bool>,
+    held: BTreeMap<RawPath, Waiting>,
     held_until: Option<Instant>,
+    /// All else.
     rest: Work,
-    /// Who wrote where, of what waits here.
-    writers: Writers,
-    object_writers: Vec<(Object, Who)>,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
     /// What the reader is to watch from now on.
@@ -137,18 +164,26 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds places. A storm in one directory ends as one look at everything below it; `since` is when it began.
-    pub fn add(&self, targets: impl IntoIterator<Item = Target>, since: Timestamp) {
+    /// Adds places and objects. A storm in one directory ends as one look at everything below it; `since` is when it
+    /// began.
+    pub fn add(&self, news: News, since: Timestamp) {
+        let overflow = Rescan { reason: OVERFLOW, since };
         let mut state = self.lock();
-        for target in targets {
-            state.add(target);
+        news.targets.into_iter().for_each(|target| state.add(target));
+        for (object, who) in news.objects {
+            let marks = state.rest.objects.entry(object).or_default();
+            who.into_iter().for_each(|who| marks.add(who, false));
         }
         if state.paths.len() + state.held.len() > MOST {
             state.release();
-            state.forget_writers();
+            state.rest.arrived.add_many();
             for directory in collapse(&mut state.paths) {
-                insert_rescan(&mut state.rest.rescans, directory, Rescan { reason: OVERFLOW, since });
+                insert_rescan(&mut state.rest.rescans, directory, overflow);
             }
+        }
+        if state.rest.objects.len() > MOST {
+            state.rest.objects.clear();
+            insert_rescan(&mut state.rest.rescans, RawPath::new(ALL), overflow);
         }
         self.filled.notify_one();
     }
@@ -159,33 +194,12 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Adds an object, all of whose names are to be looked at.
-    pub fn add_object(&self, object: Object, since: Timestamp) {
-        let mut state = self.lock();
-        state.rest.objects.insert(object);
-        if state.rest.objects.len() > MOST {
-            state.rest.objects.clear();
-            let rescan = Rescan { reason: OVERFLOW, since };
-            insert_rescan(&mut state.rest.rescans, RawPath::new(ALL), rescan);
-        }
-        self.filled.notify_one();
-    }
-
-    /// Notes who wrote, before the places are added.
-    pub fn add_writers(&self, writers: Vec<(RawPath, Who, bool)>, objects: Vec<(Object, Who)>) {
-        let mut state = self.lock();
-        for (path, who, deep) in writers {
-            state.writers.add(path, who, deep);
-        }
-        state.object_writers.extend(objects);
-        if state.writers.len() > MOST || state.object_writers.len() > MOST {
-            state.forget_writers();
-        }
-    }
-
     /// Events were lost: who else wrote is not known.
     pub fn forget_writers(&self) {
-        self.lock().forget_writers();
+        let state = &mut *self.lock();
+        let places = state.paths.values_mut().chain(state.held.values_mut());
+        let places = places.map(|waiting| &mut waiting.writers);
+        places.chain(state.rest.objects.values_mut()).for_each(Marks::clear);
     }
 
     /// Adds anything else.
@@ -269,26 +283,35 @@ impl Queue {
         }
         let mut work = std::mem::take(&mut state.rest);
         let paths = std::mem::take(&mut state.paths);
-        // Of what is not taken now, who wrote is noted already, and is taken with it.
-        work.writers = state.writers.take_of(|path| paths.contains_key(path));
-        let all = std::mem::take(&mut state.object_writers);
-        (work.object_writers, state.object_writers) =
-            all.into_iter().partition(|(object, _)| work.objects.contains(object));
-        work.targets = outermost(paths);
-        work
+        // The reader can go on.
+        drop(state);
+        let (mut arrived, mut writers) = (std::mem::take(&mut work.arrived), Writers::default());
+        work.targets = outermost(paths.into_iter().map(|(path, waiting)| {
+            if waiting.arrived {
+                arrived.add(path.clone());
+            }
+            if !waiting.writers.is_empty() {
+                writers.add(path.clone(), waiting.writers);
+            }
+            Place { path, deep: waiting.deep }
+        }));
+        Work { arrived, writers, ..work }
     }
 }
 
 impl State {
-    fn add(&mut self, Target { place: Place { path, deep }, unfinished }: Target) {
+    fn add(&mut self, Target { place: Place { path, deep }, unfinished, arrived, who }: Target) {
+        let mut news = Waiting { deep, arrived, writers: Marks::default() };
+        who.into_iter().for_each(|who| news.writers.add(who, deep));
         if let Some(known) = self.paths.get_mut(&path) {
-            *known |= deep;
+            known.add(news);
         } else if unfinished {
-            *self.held.entry(path).or_default() |= deep;
+            self.held.entry(path).or_default().add(news);
             self.held_until.get_or_insert_with(|| Instant::now() + HELD);
         } else {
-            let deep = deep | self.held.remove(&path).unwrap_or_default();
-            self.paths.insert(path, deep);
+            let mut all = self.held.remove(&path).unwrap_or_default();
+            all.add(news);
+            self.paths.insert(path, all);
         }
     }
 
@@ -296,24 +319,20 @@ impl State {
     fn release(&mut self) {
         self.held_until = None;
         let held = std::mem::take(&mut self.held);
-        held.into_iter().for_each(|(path, deep)| *self.paths.entry(path).or_default() |= deep);
-    }
-
-    fn forget_writers(&mut self) {
-        self.writers.clear();
-        self.object_writers.clear();
+        held.into_iter().for_each(|(path, waiting)| self.paths.entry(path).or_default().add(waiting));
     }
 }
 
-/// Drops what lies below a deep target: it is looked at anyway.
-fn outermost(paths: BTreeMap<RawPath, bool>) -> Vec<Place> {
+/// Drops what lies below a deep target: it is looked at anyway. In: places in the order of their paths.
+fn outermost(places: impl Iterator<Item = Place>) -> Vec<Place> {
     let mut deep: BTreeSet<RawPath> = BTreeSet::new();
     let mut targets = Vec::new();
     // A directory sorts before what is in it.
-    for (path, is_deep) in paths {
+    for Place { path, deep: is_deep } in places {
         let mut above = path.parent();
         let covered = loop {
             match above {
+                _ if deep.is_empty() => break false,
                 Some(directory) if deep.contains(&directory) => break true,
                 Some(directory) => above = directory.parent(),
                 None => break false,
@@ -344,7 +363,7 @@ fn insert_rescan(rescans: &mut BTreeMap<RawPath, Rescan>, path: RawPath, rescan:
 }
 
 /// Takes the names of the fullest directories out, until half of the room is free; the directories stand for them.
-fn collapse(paths: &mut BTreeMap<RawPath, bool>) -> BTreeSet<RawPath> {
+fn collapse<T>(paths: &mut BTreeMap<RawPath, T>) -> BTreeSet<RawPath> {
     let directory_of = |path: &RawPath| path.parent().unwrap_or_else(|| path.clone());
     let mut counts: BTreeMap<RawPath, usize> = BTreeMap::new();
     for path in paths.keys() {
@@ -380,22 +399,35 @@ mod tests {
     }
 
     fn target(path: &str, deep: bool) -> Target {
-        Target { place: place(path, deep), unfinished: false }
+        Target { place: place(path, deep), unfinished: false, arrived: false, who: None }
     }
 
     fn unfinished(path: &str) -> Target {
-        Target { place: place(path, false), unfinished: true }
+        Target { unfinished: true, ..target(path, false) }
+    }
+
+    fn by(pid: u32, target: Target) -> Target {
+        Target { who: Some(Who::Unknown(pid)), ..target }
+    }
+
+    fn news(targets: impl IntoIterator<Item = Target>) -> News {
+        News { targets: targets.into_iter().collect(), objects: Vec::new() }
     }
 
     #[test]
     fn merges_by_path_and_drops_what_a_deep_look_covers() {
         let queue = Queue::default();
         queue.add(
-            [target("/t/a", false), target("/t/a", false), target("/t/d/x", false), target("/t/d", true)],
+            news([
+                target("/t/a", false),
+                target("/t/a", false),
+                target("/t/d/x", false),
+                target("/t/d", true),
+            ]),
             NOW,
         );
         assert_eq!(queue.take(None).targets, [place("/t/a", false), place("/t/d", true)]);
-        queue.add([target("/t/d", false), target("/t/d/x", false)], NOW);
+        queue.add(news([target("/t/d", false), target("/t/d/x", false)]), NOW);
         assert_eq!(queue.take(None).targets, [place("/t/d", false), place("/t/d/x", false)]);
     }
 
@@ -409,7 +441,7 @@ mod tests {
     fn a_storm_stays_bounded_loses_no_place_and_is_told() {
         let queue = Queue::default();
         for d in 0..300 {
-            queue.add((0..300).map(|f| target(&format!("/t/d{d}/f{f}"), false)), NOW);
+            queue.add(news((0..300).map(|f| target(&format!("/t/d{d}/f{f}"), false))), NOW);
         }
         let work = queue.take(None);
         assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
@@ -424,7 +456,7 @@ mod tests {
     #[test]
     fn names_that_have_a_directory_each_end_as_a_look_at_everything() {
         let queue = Queue::default();
-        queue.add((0..MOST + 1).map(|i| target(&format!("/t/d{i}/f"), false)), NOW);
+        queue.add(news((0..MOST + 1).map(|i| target(&format!("/t/d{i}/f"), false))), NOW);
         let work = queue.take(None);
         assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
         assert!(
@@ -435,7 +467,8 @@ mod tests {
     #[test]
     fn objects_are_bounded_as_well() {
         let queue = Queue::default();
-        (0..=MOST as u64).for_each(|inode| queue.add_object((8, 1, inode), NOW));
+        let objects = (0..=MOST as u64).map(|inode| ((8, 1, inode), None)).collect();
+        queue.add(News { objects, ..News::default() }, NOW);
         let work = queue.take(None);
         assert!(work.objects.is_empty());
         assert_eq!(work.rescans.keys().next().unwrap().as_bytes(), ALL);
@@ -455,41 +488,63 @@ mod tests {
     #[test]
     fn who_wrote_stays_with_what_is_still_being_written() {
         let queue = Queue::default();
-        let path = |name: &str| place(name, false).path;
-        queue.add_writers(
-            vec![(path("/t/a"), Who::Unknown(1), false), (path("/t/b"), Who::Unknown(2), false)],
-            vec![],
-        );
-        queue.add([unfinished("/t/a"), target("/t/b", false)], NOW);
+        let pids = |work: &Work, at: &str| -> Vec<u32> {
+            work.writers.of(&place(at, false).path).iter().map(Who::pid).collect()
+        };
+        queue.add(news([by(1, unfinished("/t/a")), by(2, target("/t/b", false))]), NOW);
         let work = queue.take(None);
-        assert_eq!((work.writers.len(), work.targets), (1, vec![place("/t/b", false)]));
-        queue.add([target("/t/a", false)], NOW);
-        assert_eq!(queue.take(None).writers.len(), 1);
-        // Noted, and not queued yet.
-        queue.add_writers(vec![(path("/t/a"), Who::Unknown(1), false)], vec![((8, 1, 2), Who::Unknown(3))]);
-        queue.add([target("/t/b", false)], NOW);
-        assert!(queue.take(None).writers.is_empty());
-        queue.add([target("/t/a", false)], NOW);
-        queue.add_object((8, 1, 2), NOW);
-        let work = queue.take(None);
-        assert_eq!((work.writers.len(), work.object_writers.len()), (1, 1));
-        queue.add_writers(vec![(path("/t/a"), Who::Unknown(1), false)], vec![((8, 1, 2), Who::Unknown(3))]);
+        assert_eq!((pids(&work, "/t/b"), work.targets.as_slice()), (vec![2], &[place("/t/b", false)][..]));
+        assert!(pids(&work, "/t/a").is_empty());
+        queue.add(news([by(3, target("/t/a", false))]), NOW);
+        assert_eq!(pids(&queue.take(None), "/t/a"), [1, 3]);
+        // What was lost may have been by others.
+        let objects = vec![((8, 1, 2), Some(Who::Unknown(3)))];
+        queue.add(News { objects, ..news([by(1, target("/t/a", false)), by(1, unfinished("/t/b"))]) }, NOW);
         queue.forget_writers();
-        queue.add([target("/t/a", false)], NOW);
+        queue.add(news([by(4, target("/t/b", false))]), NOW);
         let work = queue.take(None);
-        assert!(work.writers.is_empty() && work.object_writers.is_empty());
+        assert!(pids(&work, "/t/a").is_empty() && work.objects.values().all(Marks::is_empty));
+        assert_eq!((pids(&work, "/t/b"), work.objects.len()), (vec![4], 1));
+    }
+
+    #[test]
+    fn a_directory_that_came_with_nobodys_name_speaks_for_nobody() {
+        let queue = Queue::default();
+        queue.add(news([target("/t/d", true), by(7, target("/t/d", false))]), NOW);
+        let work = queue.take(None);
+        assert_eq!(work.targets, [place("/t/d", true)]);
+        assert!(work.writers.of(&place("/t/d/x", false).path).is_empty());
+    }
+
+    #[test]
+    fn what_appeared_is_told_with_its_place_and_too_much_of_it_as_many() {
+        let queue = Queue::default();
+        let told = |work: &Work, at: &str| {
+            let mut touched = super::super::touched::Touched::default();
+            let path = place(at, false).path;
+            assert!(touched.is_news(&path) && !touched.is_news(&path));
+            touched.forget(&work.arrived);
+            touched.is_news(&path)
+        };
+        queue.add(news([Target { arrived: true, ..unfinished("/t/a") }, target("/t/b", false)]), NOW);
+        let work = queue.take(None);
+        assert!(!told(&work, "/t/a") && !told(&work, "/t/b"));
+        queue.add(news([target("/t/a", false)]), NOW);
+        assert!(told(&queue.take(None), "/t/a"));
+        queue.add(news((0..=MOST).map(|f| target(&format!("/t/f{f}"), false))), NOW);
+        assert!(told(&queue.take(None), "/t/c"));
     }
 
     #[test]
     fn what_is_being_written_waits_for_its_end_or_a_moment() {
         let queue = Queue::default();
-        queue.add([unfinished("/t/a"), unfinished("/t/b"), target("/t/c", false)], NOW);
+        queue.add(news([unfinished("/t/a"), unfinished("/t/b"), target("/t/c", false)]), NOW);
         assert_eq!(queue.take(None).targets, [place("/t/c", false)]);
-        queue.add([target("/t/a", false)], NOW);
+        queue.add(news([target("/t/a", false)]), NOW);
         assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
         // Nothing more comes: it is looked at as it is.
         assert_eq!(queue.take(None).targets, [place("/t/b", false)]);
-        queue.add([target("/t/a", false), unfinished("/t/a")], NOW);
+        queue.add(news([target("/t/a", false), unfinished("/t/a")]), NOW);
         assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
         assert!(queue.take(Some(Instant::now())).is_empty());
     }
@@ -497,10 +552,10 @@ mod tests {
     #[test]
     fn who_waits_for_everything_gets_what_is_being_written_as_well() {
         let queue = Queue::default();
-        queue.add([unfinished("/t/a")], NOW);
+        queue.add(news([unfinished("/t/a")]), NOW);
         queue.add_rest(|work| work.waiters.push(Waiter::new().0));
         assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
-        queue.add([unfinished("/t/a")], NOW);
+        queue.add(news([unfinished("/t/a")]), NOW);
         queue.end();
         assert_eq!(queue.take(None).targets, [place("/t/a", false)]);
     }
@@ -508,7 +563,7 @@ mod tests {
     #[test]
     fn a_storm_of_files_that_are_not_closed_stays_bounded() {
         let queue = Queue::default();
-        queue.add((0..=MOST).map(|f| unfinished(&format!("/t/f{f}"))), NOW);
+        queue.add(news((0..=MOST).map(|f| unfinished(&format!("/t/f{f}")))), NOW);
         let work = queue.take(None);
         assert!(work.targets.is_empty());
         assert_eq!(work.rescans.keys().next().unwrap().as_bytes(), b"/t");

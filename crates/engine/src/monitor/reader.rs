@@ -3,13 +3,14 @@
 //! In: a watcher. Out: places in the queue, and behind them those who asked to be told when all before is done. Nothing
 //! ends it but the monitor's end: what fails is said, tried again, and made good by a scan.
 
-use super::queue::{NewRoots, Queue, Rescan, Target};
+use super::queue::{NewRoots, News, Queue, Rescan, Target};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use waxseal_model::Timestamp;
 use waxseal_observe::actors::Who;
 use waxseal_observe::now;
 use waxseal_observe::process::{Processes, Window, uptime};
-use waxseal_observe::watch::{self as watcher, Hint, WatchError, Watcher, What};
+use waxseal_observe::watch::{self as watcher, Hint, Process, WatchError, Watcher, What};
 use waxseal_store::Place;
 
 /// The pause after a failure.
@@ -92,12 +93,13 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
         if !hints.is_empty() {
             // After the events: whoever caused them is on record by now.
             processes.catch_up();
-            note_writers(&hints, queue, processes, Window { since: quiet, until: uptime() });
+            let window = Window { since: quiet, until: uptime() };
+            let namer = Namer { processes, window, lost: false, known: HashMap::new() };
+            queue_hints(&mut hints, queue, namer, before);
         }
         if watcher.is_drained() {
             quiet = earlier;
         }
-        queue_hints(&mut hints, queue, before);
         gathering.done(began, places);
         match woken.and(read) {
             Ok(()) => failures.over(&watcher, queue),
@@ -158,67 +160,54 @@ fn add_note(queue: &Queue, note: String) {
     });
 }
 
-/// Notes who wrote, before the places are queued.
-fn note_writers(hints: &[Hint], queue: &Queue, processes: &Processes, window: Window) {
-    if hints.iter().any(|hint| matches!(hint, Hint::Lost { .. })) {
-        return queue.forget_writers();
-    }
-    let (mut places, mut objects) = (Vec::new(), Vec::new());
-    // Most events come in rows by one process.
-    let mut last: Option<Who> = None;
-    for hint in hints {
-        let (Hint::Name { process, .. }
-        | Hint::Renamed { process, .. }
-        | Hint::Itself { process, .. }
-        | Hint::Object { process, .. }) = hint
-        else {
-            continue;
-        };
-        let Some(process) = process else { continue };
-        let Ok(pid) = u32::try_from(process.pid) else { continue };
-        let who = last
-            .take()
-            .filter(|last| last.pid() == pid)
-            .unwrap_or_else(|| processes.writer_of(process, window).map_or(Who::Unknown(pid), Who::Known));
-        last = Some(who.clone());
-        match hint {
-            Hint::Name { dir, name, deep, .. } => places.push((dir.join(name), who, *deep)),
-            Hint::Renamed { from, to, is_dir, .. } => {
-                for (dir, name) in [from, to] {
-                    places.push((dir.join(name), who.clone(), *is_dir));
-                }
-            }
-            Hint::Itself { dir, .. } => places.push((dir.clone(), who, false)),
-            Hint::Object { inode, device, .. } => objects.push(((device.major, device.minor, *inode), who)),
-            _ => {}
-        }
-    }
-    queue.add_writers(places, objects);
+/// Tells who did what a batch of events tells of.
+struct Namer<'a> {
+    processes: &'a Processes,
+    /// When the events happened.
+    window: Window,
+    /// Events were lost, so others may have written as well: nobody is named.
+    lost: bool,
+    /// Most events come in rows by few processes.
+    known: HashMap<u32, Who>,
 }
 
-fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
-    let (mut targets, mut arrived) = (Vec::with_capacity(hints.len()), Vec::new());
+impl Namer<'_> {
+    fn name(&mut self, process: Option<&Process>) -> Option<Who> {
+        let process = process.filter(|_| !self.lost)?;
+        let pid = u32::try_from(process.pid).ok()?;
+        let ask = || self.processes.writer_of(process, self.window).map_or(Who::Unknown(pid), Who::Known);
+        Some(self.known.entry(pid).or_insert_with(ask).clone())
+    }
+}
+
+fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, mut namer: Namer<'_>, since: Timestamp) {
+    if hints.iter().any(|hint| matches!(hint, Hint::Lost { .. })) {
+        namer.lost = true;
+        queue.forget_writers();
+    }
+    let mut news = News::default();
     for hint in hints.drain(..) {
         match hint {
-            Hint::Name { dir, name, deep, what, .. } => {
-                let path = dir.join(&name);
-                if what.has(What::CREATED.with(What::MOVED)) {
-                    arrived.push(path.clone());
-                }
+            Hint::Name { path, deep, what, process } => {
+                let who = namer.name(process.as_ref());
+                let arrived = what.has(What::CREATED.with(What::MOVED));
                 // What is closed, or goes by another name, is whole; links and the like are looked at a moment later.
                 let unfinished = !deep && what.is_only(What::CONTENT.with(What::CREATED));
-                targets.push(Target { place: Place { path, deep }, unfinished });
+                news.targets.push(Target { place: Place { path, deep }, unfinished, arrived, who });
             }
-            Hint::Renamed { from, to, is_dir, .. } => {
-                arrived.push(to.0.join(&to.1));
-                let both = [from, to].map(|(dir, name)| Place { path: dir.join(&name), deep: is_dir });
-                targets.extend(both.map(|place| Target { place, unfinished: false }));
+            Hint::Renamed { from, to, is_dir, process } => {
+                let who = namer.name(process.as_ref());
+                for (path, arrived) in [(from, false), (to, true)] {
+                    let (place, who) = (Place { path, deep: is_dir }, who.clone());
+                    news.targets.push(Target { place, unfinished: false, arrived, who });
+                }
             }
-            Hint::Itself { dir, .. } => {
-                targets.push(Target { place: Place { path: dir, deep: false }, unfinished: false });
+            Hint::Itself { dir, process } => {
+                let (place, who) = (Place { path: dir, deep: false }, namer.name(process.as_ref()));
+                news.targets.push(Target { place, unfinished: false, arrived: false, who });
             }
-            Hint::Object { inode, device, .. } => {
-                queue.add_object((device.major, device.minor, inode), since);
+            Hint::Object { inode, device, process } => {
+                news.objects.push(((device.major, device.minor, inode), namer.name(process.as_ref())));
             }
             Hint::Lost { root, loss } => queue.add_rescan(root, Rescan { reason: loss.word(), since }),
             Hint::MountChanged { at } => queue.add_rescan(at, Rescan { reason: "mount", since }),
@@ -227,11 +216,7 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, since: Timestamp) {
             }
         }
     }
-    if !arrived.is_empty() {
-        // Before the places: a name is never taken for one that was told already.
-        queue.add_rest(|work| arrived.into_iter().for_each(|path| work.arrived.add(path)));
-    }
-    if !targets.is_empty() {
-        queue.add(targets, since);
+    if !(news.targets.is_empty() && news.objects.is_empty()) {
+        queue.add(news, since);
     }
 }

@@ -21,12 +21,17 @@ impl Arrived {
     /// A name appeared.
     pub fn add(&mut self, path: RawPath) {
         if self.names.len() >= MOST {
-            self.names.clear();
-            self.many = true;
+            self.add_many();
         }
         if !self.many {
             self.names.insert(path);
         }
+    }
+
+    /// More names appeared than are told here.
+    pub fn add_many(&mut self) {
+        self.names.clear();
+        self.many = true;
     }
 }
 
@@ -43,6 +48,11 @@ impl Touched {
         for path in &arrived.names {
             self.0.remove(path);
         }
+    }
+
+    /// That this name is gone was told in other words: whatever is heard of its end later is no news.
+    pub fn was_told(&mut self, path: &RawPath) {
+        self.is_news(path);
     }
 
     /// Whether this name, which is gone, is to be told.
@@ -78,6 +88,15 @@ mod tests {
         touched.forget(&arrived([2]));
         assert!(!touched.is_news(&path(1)));
         assert!(touched.is_news(&path(2)));
+        touched.forget(&arrived([1]));
+        assert!(touched.is_news(&path(1)));
+    }
+
+    #[test]
+    fn what_was_told_otherwise_is_no_news_until_it_appears_again() {
+        let mut touched = Touched::default();
+        touched.was_told(&path(1));
+        assert!(!touched.is_news(&path(1)));
         touched.forget(&arrived([1]));
         assert!(touched.is_news(&path(1)));
     }

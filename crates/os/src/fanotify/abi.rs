@@ -56,4 +56,4 @@ pub(super) const INFO_OLD_DFID_NAME: u8 = 10;
 pub(super) const INFO_NEW_DFID_NAME: u8 = 12;
 
 /// The longest file handle (`MAX_HANDLE_SZ` of `include/linux/exportfs.h`).
-pub(super) const MAX_HANDLE: usize = 128;
+pub(crate) const MAX_HANDLE: usize = 128;

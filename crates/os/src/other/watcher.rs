@@ -180,7 +180,7 @@ impl Watcher {
         for root in &self.plan.roots {
             let same = |old: &&Root| old.path == root.path;
             if before.roots.iter().find(same).is_some_and(|old| old != root) {
-                out.extend(root.itself(What::MOVED));
+                out.push(root.itself(What::MOVED));
             }
         }
         for new in &self.plan.coverage {

@@ -8,7 +8,8 @@ use super::selftest::Verdict;
 use super::{Cookie, Hint, LAST_READS, Loss, Process, What};
 use crate::fanotify::{
     Buffer, Event, FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_FS_ERROR, FAN_MODIFY,
-    FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Located, Renaming, ResolveError, Resolver,
+    FAN_MOVED_FROM, FAN_MOVED_TO, FAN_RENAME, Group, Handle, Located, MAX_HANDLE, Renaming, ResolveError,
+    Resolver,
 };
 use crate::mounts::Mount;
 use std::collections::{HashMap, HashSet};
@@ -79,8 +80,7 @@ struct View {
 /// A name as it is reported.
 #[derive(Debug, Clone, PartialEq)]
 struct Spot {
-    dir: RawPath,
-    name: Box<[u8]>,
+    path: RawPath,
     /// It stands for something below it.
     deep: bool,
 }
@@ -230,8 +230,8 @@ impl Filesystem {
         }
         match (from.as_slice(), to.as_slice()) {
             ([from], [to]) if !from.deep && !to.deep => batch.out.push(Hint::Renamed {
-                from: (from.dir.clone(), from.name.clone()),
-                to: (to.dir.clone(), to.name.clone()),
+                from: from.path.clone(),
+                to: to.path.clone(),
                 is_dir,
                 process,
             }),
@@ -253,10 +253,10 @@ impl Filesystem {
         let Some(view) = self.view(dir, batch)? else { return Ok(()) };
         for path in &view.sight.inside {
             let process = process.clone();
-            batch.out.push(match path.parent() {
-                Some(parent) if !view.exact => Spot { dir: parent, name: path.name().into(), deep: true }
-                    .hint(true, What::METADATA, process),
-                _ => Hint::Itself { dir: path.clone(), process },
+            batch.out.push(if view.exact || path.name().is_empty() {
+                Hint::Itself { dir: path.clone(), process }
+            } else {
+                Hint::Name { path: path.clone(), deep: true, what: What::METADATA, process }
             });
         }
         Ok(())
@@ -303,11 +303,11 @@ impl Filesystem {
         if !memory.complete || memory.linked_full || !self.group.reports().targets {
             return false;
         }
-        let key = key(target);
-        if memory.linked.contains_key(&key) {
+        let key = Key::of(target);
+        if memory.linked.contains_key(&*key) {
             return false;
         }
-        memory.remember_single(key);
+        memory.remember_single(&key);
         true
     }
 
@@ -321,15 +321,15 @@ impl Filesystem {
         let Some(target) = event.target.filter(|target| target.is_object() && !event.is_dir()) else {
             return Ok(());
         };
-        let key = key(&target);
-        self.memory.single.remove(&key);
+        let key = Key::of(&target);
+        self.memory.single.remove(&*key);
         let Some((inode, device, links)) = self.look(&target, batch)? else {
-            self.memory.linked.remove(&key);
+            self.memory.linked.remove(&*key);
             return Ok(());
         };
         if links > 0 {
             // One name is left perhaps; but who has it open by another name is still reported by that other name.
-            self.memory.remember_linked(key, inode, device);
+            self.memory.remember_linked(&key, inode, device);
             batch.out.push(Hint::Object { inode, device, process });
         }
         Ok(())
@@ -344,20 +344,23 @@ impl Filesystem {
         process: Option<Process>,
         batch: &mut Batch<'_>,
     ) -> Result<(), Unresolved> {
-        let key = key(target);
-        if let Some((inode, device)) = self.memory.linked.get(&key).copied() {
+        let must_look = outside || made_up || self.memory.linked_full;
+        if !must_look && self.memory.linked.is_empty() {
+            return Ok(());
+        }
+        let key = Key::of(target);
+        if let Some((inode, device)) = self.memory.linked.get(&*key).copied() {
             batch.out.push(Hint::Object { inode, device, process });
             return Ok(());
         }
-        let must_look = outside || made_up || self.memory.linked_full;
-        if !must_look || (!self.memory.linked_full && !made_up && self.memory.single.contains(&key)) {
+        if !must_look || (!self.memory.linked_full && !made_up && self.memory.single.contains(&*key)) {
             return Ok(());
         }
         let Some((inode, device, links)) = self.look(target, batch)? else { return Ok(()) };
         if links > 1 {
-            self.memory.remember_linked(key, inode, device);
+            self.memory.remember_linked(&key, inode, device);
         } else if !made_up {
-            self.memory.remember_single(key);
+            self.memory.remember_single(&key);
         }
         if links > 1 || (links == 1 && (made_up || self.memory.linked_full)) {
             batch.out.push(Hint::Object { inode, device, process });
@@ -394,18 +397,17 @@ impl Filesystem {
         let Some(view) = self.view(dir, batch)? else { return Ok(Vec::new()) };
         if view.exact {
             let names = view.sight.names(name).into_iter();
-            return Ok(names.map(|(dir, name)| Spot { dir, name, deep: false }).collect());
+            return Ok(names.map(|path| Spot { path, deep: false }).collect());
         }
-        let above = view.sight.inside.iter();
-        let spot = |path: &RawPath| Some(Spot { dir: path.parent()?, name: path.name().into(), deep: true });
-        Ok(above.filter_map(spot).collect())
+        let above = view.sight.inside.iter().filter(|path| !path.name().is_empty());
+        Ok(above.map(|path| Spot { path: path.clone(), deep: true }).collect())
     }
 
     /// How a directory is seen; `None` when it is of no concern or has been deleted (then the directory above it
     /// reports that).
     fn view(&mut self, dir: &Handle<'_>, batch: &mut Batch<'_>) -> Result<Option<Arc<View>>, Unresolved> {
-        let key = key(dir);
-        if let Some(view) = self.memory.dirs.get(&key) {
+        let key = Key::of(dir);
+        if let Some(view) = self.memory.dirs.get(&*key) {
             return Ok(view.clone());
         }
         let located = match locate(dir, batch.resolvers(&self.mounts)) {
@@ -417,7 +419,7 @@ impl Filesystem {
         if self.memory.dirs.len() >= REMEMBERED {
             self.memory.dirs.clear();
         }
-        self.memory.dirs.insert(key, view.clone());
+        self.memory.dirs.insert(Box::from(&*key), view.clone());
         Ok(view)
     }
 
@@ -452,16 +454,16 @@ fn locate(dir: &Handle<'_>, resolvers: &[Resolver]) -> Result<Option<Located>, R
 }
 
 impl Memory {
-    fn remember_single(&mut self, key: Box<[u8]>) {
+    fn remember_single(&mut self, key: &[u8]) {
         if self.single.len() >= REMEMBERED {
             self.single.clear();
         }
-        self.single.insert(key);
+        self.single.insert(key.into());
     }
 
-    fn remember_linked(&mut self, key: Box<[u8]>, inode: u64, device: DeviceNumber) {
+    fn remember_linked(&mut self, key: &[u8], inode: u64, device: DeviceNumber) {
         if self.linked.len() < LINKED {
-            self.linked.insert(key, (inode, device));
+            self.linked.insert(key.into(), (inode, device));
         } else {
             self.linked_full = true;
         }
@@ -470,7 +472,7 @@ impl Memory {
 
 impl Spot {
     fn hint(self, deep: bool, what: What, process: Option<Process>) -> Hint {
-        Hint::Name { dir: self.dir, name: self.name, deep: deep || self.deep, what, process }
+        Hint::Name { path: self.path, deep: deep || self.deep, what, process }
     }
 }
 
@@ -490,6 +492,28 @@ impl Batch<'_> {
     }
 }
 
-fn key(handle: &Handle<'_>) -> Box<[u8]> {
-    [&handle.kind.to_ne_bytes()[..], handle.bytes].concat().into()
+/// What an object is remembered by: the kind and the bytes of its handle.
+struct Key {
+    bytes: [u8; KIND + MAX_HANDLE],
+    len: usize,
+}
+
+/// How many bytes the kind of a handle takes.
+const KIND: usize = size_of::<i32>();
+
+impl Key {
+    fn of(handle: &Handle<'_>) -> Key {
+        let (mut bytes, len) = ([0; KIND + MAX_HANDLE], KIND + handle.bytes.len().min(MAX_HANDLE));
+        let parts = handle.kind.to_ne_bytes().into_iter().chain(handle.bytes.iter().copied());
+        bytes.iter_mut().zip(parts).for_each(|(room, byte)| *room = byte);
+        Key { bytes, len }
+    }
+}
+
+impl std::ops::Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }

@@ -47,9 +47,9 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// The directory and name by which the root itself is reported.
-    pub fn own_name(&self) -> Option<(RawPath, Box<[u8]>)> {
-        Some((self.path.parent()?, self.path.name().into()))
+    /// The path by which the root itself is reported: `/` has no name.
+    pub fn own_name(&self) -> Option<&RawPath> {
+        (!self.path.name().is_empty()).then_some(&self.path)
     }
 }
 
@@ -230,14 +230,14 @@ pub(super) struct Sight {
 pub(super) struct Entry {
     /// Its name in the directory.
     pub real: Box<[u8]>,
-    /// Directory and name as given.
-    pub given: (RawPath, Box<[u8]>),
+    /// Its path as given.
+    pub given: RawPath,
 }
 
 impl Sight {
-    /// How a name in the directory is reported: directory and name as given.
-    pub fn names(&self, name: &[u8]) -> Vec<(RawPath, Box<[u8]>)> {
-        let mut names: Vec<_> = self.inside.iter().map(|dir| (dir.clone(), Box::from(name))).collect();
+    /// How a name in the directory is reported: its paths as given.
+    pub fn names(&self, name: &[u8]) -> Vec<RawPath> {
+        let mut names: Vec<_> = self.inside.iter().map(|dir| dir.join(name)).collect();
         for entry in self.entries.iter().filter(|entry| *entry.real == *name) {
             if !names.contains(&entry.given) {
                 names.push(entry.given.clone());
@@ -264,16 +264,16 @@ pub(super) fn see(roots: &[Root], ignored: &[RawPath], real: &RawPath, sight: &m
             && step.dir == *real
             && let Some(given) = root.own_name()
         {
-            sight.entries.push(Entry { real: step.name.clone(), given });
+            sight.entries.push(Entry { real: step.name.clone(), given: given.clone() });
         }
     }
 }
 
 /// Adds to `sight` that its entry `name` is seen at the mount point `point`.
 pub(super) fn see_point(roots: &[Root], name: &[u8], point: &RawPath, sight: &mut Sight) {
-    for path in roots.iter().filter_map(|root| rebase(point, &root.real, &root.path)) {
-        if let Some(dir) = path.parent() {
-            sight.entries.push(Entry { real: name.into(), given: (dir, path.name().into()) });
+    for given in roots.iter().filter_map(|root| rebase(point, &root.real, &root.path)) {
+        if !given.name().is_empty() {
+            sight.entries.push(Entry { real: name.into(), given });
         }
     }
 }

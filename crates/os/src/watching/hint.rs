@@ -140,10 +140,8 @@ impl Loss {
 pub enum Hint {
     /// Something at this name may have changed.
     Name {
-        /// The directory.
-        dir: RawPath,
-        /// The name in it.
-        name: Box<[u8]>,
+        /// Its path.
+        path: RawPath,
         /// A directory came, went or was moved: look at everything below the name as well.
         deep: bool,
         /// What happened.
@@ -153,10 +151,10 @@ pub enum Hint {
     },
     /// A name was moved. Both names are to be looked at, with all that is below when it is a directory.
     Renamed {
-        /// Directory and name before.
-        from: (RawPath, Box<[u8]>),
-        /// Directory and name now.
-        to: (RawPath, Box<[u8]>),
+        /// Its path before.
+        from: RawPath,
+        /// Its path now.
+        to: RawPath,
         /// Whether it is a directory.
         is_dir: bool,
         /// Who did it, if known.

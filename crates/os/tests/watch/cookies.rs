@@ -22,7 +22,7 @@ fn catch_up(ears: &mut Ears) {
 
 fn has_heard(ears: &Ears, at: &Path) -> bool {
     let at = path(at);
-    ears.heard.iter().any(|hint| matches!(hint, Hint::Name { dir, name, .. } if dir.join(name) == at))
+    ears.heard.iter().any(|hint| matches!(hint, Hint::Name { path, .. } if *path == at))
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_happens_where_the_cookies_are_made_is_no_hint() {
         }
         catch_up(&mut ears);
         let concerns_root = |hint: &Hint| match hint {
-            Hint::Name { dir, .. } => dir.below(&path(&root)).is_some(),
+            Hint::Name { path: at, .. } => at.below(&path(&root)).is_some(),
             _ => true,
         };
         let heard: Vec<_> = ears.heard.iter().filter(|hint| concerns_root(hint)).collect();

@@ -212,24 +212,15 @@ impl Ears {
     /// Waits for a hint at exactly this path.
     pub fn hear_name(&mut self, at: &Path) -> Hint {
         let at = path(at);
-        self.hear(
-            &format!("{at}"),
-            |hint| matches!(hint, Hint::Name { dir, name, .. } if dir.join(name) == at),
-        )
+        self.hear(&format!("{at}"), |hint| matches!(hint, Hint::Name { path, .. } if *path == at))
     }
 
     /// Waits for a hint that sends whoever follows it to this path: at it, or at all below a directory above it.
     pub fn hear_about(&mut self, at: &Path) -> Hint {
         let at = path(at);
         self.hear(&format!("anything about {at}"), |hint| match hint {
-            Hint::Name { dir, name, deep, .. } => {
-                let spot = dir.join(name);
-                spot == at || (*deep && at.below(&spot).is_some())
-            }
-            Hint::Renamed { to, is_dir, .. } => {
-                let spot = to.0.join(&to.1);
-                spot == at || (*is_dir && at.below(&spot).is_some())
-            }
+            Hint::Name { path, deep, .. } => *path == at || (*deep && at.below(path).is_some()),
+            Hint::Renamed { to, is_dir, .. } => *to == at || (*is_dir && at.below(to).is_some()),
             _ => false,
         })
     }

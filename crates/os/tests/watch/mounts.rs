@@ -81,7 +81,9 @@ fn bind_mounts_show_the_same_file_under_each_root() {
         ears.hear_name(&bound.join("d/f"));
         fs::write(other.join("g"), "1").unwrap();
         ears.sync(&bound);
-        assert!(!ears.heard.iter().any(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"g")));
+        assert!(
+            !ears.heard.iter().any(|hint| matches!(hint, Hint::Name { path, .. } if *path.name() == *b"g"))
+        );
         // A single file.
         let (file, target) = (other.join("file"), place.at.join("target"));
         fs::write(&file, "1").unwrap();
@@ -121,7 +123,10 @@ fn only_a_part_of_the_filesystem_is_mounted() {
         rustix::fs::openat(&outside, wrong, flags, rustix::fs::Mode::RWXU).unwrap();
         ears.sync(&root);
         assert!(
-            !ears.heard.iter().any(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"wrong"))
+            !ears
+                .heard
+                .iter()
+                .any(|hint| matches!(hint, Hint::Name { path, .. } if *path.name() == *b"wrong"))
         );
         assert!(!ears.heard.iter().any(|hint| matches!(hint, Hint::Lost { .. })), "{:?}", ears.heard);
         run("umount", &["-l", text(&part)]).unwrap();

@@ -35,7 +35,7 @@ fn a_file_is_made_written_touched_and_removed() {
         ears.forget();
         fs::remove_file(&file).unwrap();
         ears.hear("its removal", |hint| {
-            matches!(hint, Hint::Name { name, what, .. } if **name == *b"f" && what.has(What::DELETED))
+            matches!(hint, Hint::Name { path, what, .. } if *path.name() == *b"f" && what.has(What::DELETED))
         });
     });
 }
@@ -76,7 +76,7 @@ fn a_file_moves_between_directories() {
         fs::rename(a.join("f"), b.join("g")).unwrap();
         ears.hear("both names at once", |hint| {
             matches!(hint, Hint::Renamed { from, to, is_dir: false, .. }
-                if from.0 == path(&a) && *from.1 == *b"f" && to.0 == path(&b) && *to.1 == *b"g")
+                if *from == path(&a.join("f")) && *to == path(&b.join("g")))
         });
     });
 }
@@ -122,7 +122,7 @@ fn directories_move_within_in_and_out() {
         let about: Vec<_> = ears
             .heard
             .iter()
-            .filter(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"f"))
+            .filter(|hint| matches!(hint, Hint::Name { path, .. } if *path.name() == *b"f"))
             .collect();
         assert!(about.is_empty(), "{about:?}");
     });
@@ -138,7 +138,7 @@ fn a_directory_itself_changes() {
         let at = path(&sub);
         ears.hear("the directory's own change", |hint| match hint {
             Hint::Itself { dir, .. } => *dir == at,
-            Hint::Name { dir, name, .. } => dir.join(name) == at,
+            Hint::Name { path, .. } => *path == at,
             _ => false,
         });
     });
@@ -231,7 +231,7 @@ fn what_is_outside_or_ignored_is_not_heard() {
         let wrong: Vec<_> = ears
             .heard
             .iter()
-            .filter(|hint| !matches!(hint, Hint::Name { name, .. } if name.starts_with(b"cookie-")))
+            .filter(|hint| !matches!(hint, Hint::Name { path, .. } if path.name().starts_with(b"cookie-")))
             .filter(|hint| !matches!(hint, Hint::Itself { .. }))
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
@@ -297,8 +297,8 @@ fn paths_longer_than_the_kernel_can_tell() {
         let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
         let file = rustix::fs::openat(&dir, "f", flags, mode).unwrap();
         let hint = ears.hear("the file, or a directory above it", |hint| {
-            matches!(hint, Hint::Name { dir, name, deep, .. }
-                if dir.as_bytes().len() > 3500 && (*deep || **name == *b"f"))
+            matches!(hint, Hint::Name { path, deep, .. }
+                if path.as_bytes().len() > 3500 && (*deep || *path.name() == *b"f"))
         });
         drop((file, hint));
     });

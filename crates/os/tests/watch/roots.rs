@@ -45,7 +45,7 @@ fn roots_that_are_given_up_are_silent() {
         ears.forget();
         fs::write(b.join("f"), "1").unwrap();
         ears.sync(&a);
-        let of_b = |hint: &Hint| matches!(hint, Hint::Name { dir, .. } if dir.below(&path(&b)).is_some());
+        let of_b = |hint: &Hint| matches!(hint, Hint::Name { path: at, .. } if at.below(&path(&b)).is_some());
         assert!(!ears.heard.iter().any(of_b), "{:?}", ears.heard);
     });
 }

@@ -40,7 +40,7 @@ fn a_directory_above_the_root_is_swapped() {
         fs::rename(place.at.join("other"), place.at.join("a")).unwrap();
         ears.hear(
             "the root at its name",
-            |hint| matches!(hint, Hint::Name { name, deep: true, .. } if **name == *b"root"),
+            |hint| matches!(hint, Hint::Name { path, deep: true, .. } if *path.name() == *b"root"),
         );
         ears.sync(&root);
         ears.forget();
@@ -48,7 +48,9 @@ fn a_directory_above_the_root_is_swapped() {
         ears.hear_name(&root.join("sub/g"));
         fs::write(place.at.join("aside/root/h"), "1").unwrap();
         ears.sync(&root);
-        assert!(!ears.heard.iter().any(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"h")));
+        assert!(
+            !ears.heard.iter().any(|hint| matches!(hint, Hint::Name { path, .. } if *path.name() == *b"h"))
+        );
     });
 }
 
@@ -67,7 +69,7 @@ fn a_link_on_the_way_is_swapped() {
         fs::rename(place.at.join("next"), &link).unwrap();
         ears.hear(
             "the root at its name",
-            |hint| matches!(hint, Hint::Name { name, deep: true, .. } if **name == *b"conf"),
+            |hint| matches!(hint, Hint::Name { path, deep: true, .. } if *path.name() == *b"conf"),
         );
         ears.forget();
         fs::write(place.at.join("releases/2/conf/g"), "1").unwrap();
@@ -87,7 +89,10 @@ fn roots_that_are_files() {
         fs::write(&file, "2").unwrap();
         ears.hear_name(&file);
         assert!(
-            !ears.heard.iter().any(|hint| matches!(hint, Hint::Name { name, .. } if **name == *b"other"))
+            !ears
+                .heard
+                .iter()
+                .any(|hint| matches!(hint, Hint::Name { path, .. } if *path.name() == *b"other"))
         );
         ears.forget();
         fs::rename(dir.join("other"), &file).unwrap();
@@ -96,7 +101,7 @@ fn roots_that_are_files() {
         // What replaced it is watched.
         fs::write(&file, "3").unwrap();
         ears.hear("its content", |hint| {
-            matches!(hint, Hint::Name { name, what, .. } if **name == *b"file" && what.has(What::CONTENT))
+            matches!(hint, Hint::Name { path, what, .. } if *path.name() == *b"file" && what.has(What::CONTENT))
         });
         fs::write(&absent, "1").unwrap();
         ears.hear_name(&absent);
@@ -113,11 +118,8 @@ fn roots_within_roots_are_heard_once() {
         ears.hear_name(&inner.join("d"));
         ears.sync(&outer);
         let at = path(&inner.join("d"));
-        let count = ears
-            .heard
-            .iter()
-            .filter(|hint| matches!(hint, Hint::Name { dir, name, .. } if dir.join(name) == at))
-            .count();
+        let count =
+            ears.heard.iter().filter(|hint| matches!(hint, Hint::Name { path, .. } if *path == at)).count();
         assert_eq!(count, 1, "{:?}", ears.heard);
     });
 }

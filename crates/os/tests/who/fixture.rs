@@ -84,8 +84,8 @@ impl Watched {
         self.since = before;
         for hint in hints {
             match hint {
-                Hint::Name { name, process, .. } => self.hear(&name, process, window),
-                Hint::Renamed { to, process, .. } => self.hear(&to.1, process, window),
+                Hint::Name { path, process, .. } => self.hear(path.name(), process, window),
+                Hint::Renamed { to, process, .. } => self.hear(to.name(), process, window),
                 _ => {}
             }
         }

@@ -67,11 +67,13 @@ impl Root {
     }
 
     /// The root itself may have changed, with everything below it.
-    pub fn itself(&self, what: What) -> Option<Hint> {
+    pub fn itself(&self, what: What) -> Hint {
         let deep = what.is_of_names();
-        match self.path.parent() {
-            Some(dir) => Some(Hint::Name { dir, name: self.path.name().into(), deep, what, process: None }),
-            None => Some(Hint::Itself { dir: self.path.clone(), process: None }),
+        let path = self.path.clone();
+        if path.name().is_empty() {
+            Hint::Itself { dir: path, process: None }
+        } else {
+            Hint::Name { path, deep, what, process: None }
         }
     }
 }

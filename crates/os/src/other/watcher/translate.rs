@@ -24,10 +24,10 @@ pub(super) fn event(event: &Event, roots: &[Root], ignored: &[RawPath], out: &mu
                 continue;
             }
             if seen == root.path {
-                out.extend(root.itself(what));
-            } else if let Some(dir) = seen.parent() {
+                out.push(root.itself(what));
+            } else {
                 let deep = whole || (what.is_of_names() && !is_file);
-                out.push(Hint::Name { dir, name: seen.name().into(), deep, what, process: None });
+                out.push(Hint::Name { path: seen, deep, what, process: None });
             }
         }
     }
