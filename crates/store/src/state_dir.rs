@@ -73,6 +73,11 @@ impl StateDir {
         self.path.join("waxseal.db")
     }
 
+    /// The files that a monitor writes all the time: the database and its log.
+    pub fn written(&self) -> [PathBuf; 2] {
+        [self.database(), self.path.join("waxseal.db-wal")]
+    }
+
     /// The sealing key, unless it was put elsewhere.
     pub fn sealing_key(&self) -> PathBuf {
         self.path.join("sealing.key")

@@ -160,6 +160,7 @@ impl<'a> Monitor<'a> {
             queue_limit: QUEUE_LIMIT,
             canary_dir: Some(self.store.dir().path().to_path_buf()),
             ignored: self.rules.coverage.own().to_vec(),
+            own_files: self.store.dir().written().into(),
             pidfds: processes.wants_pidfds(),
         };
         let watcher =

@@ -40,6 +40,8 @@ pub(super) const FAN_REPORT_TARGET_FID: u32 = 0x1000;
 
 pub(super) const FAN_MARK_ADD: u32 = 0x1;
 pub(super) const FAN_MARK_INODE: u32 = 0;
+/// `FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY`.
+pub(super) const FAN_MARK_IGNORED: u32 = 0x20 | 0x40;
 pub(super) const FAN_MARK_FILESYSTEM: u32 = 0x100;
 
 pub(super) const METADATA_VERSION: u8 = 3;

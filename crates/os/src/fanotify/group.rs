@@ -144,6 +144,15 @@ impl Group {
         Ok(self.add(FAN_MARK_ADD | FAN_MARK_INODE, FAN_CREATE, &through_proc(dir)?)?)
     }
 
+    /// Leaves out that the content of an open file is written, as long as it exists; its closing is still reported.
+    ///
+    /// # Errors
+    /// See [`MarkError`].
+    pub fn ignore_content(&self, file: BorrowedFd<'_>) -> Result<(), MarkError> {
+        let flags = FAN_MARK_ADD | FAN_MARK_INODE | FAN_MARK_IGNORED;
+        Ok(self.add(flags, FAN_MODIFY, &through_proc(file)?)?)
+    }
+
     /// Asks for as much as the kernel and the kind of mark know: `FAN_FS_ERROR` came with Linux 5.16,
     /// `FAN_RENAME` with 5.17.
     fn mark(&self, kind: u32, more: u64, object: BorrowedFd<'_>) -> Result<(), MarkError> {

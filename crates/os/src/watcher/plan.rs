@@ -216,6 +216,16 @@ impl Builder<'_> {
         }
     }
 
+    /// What this process writes itself would wake it for nothing. Where that cannot be left out, as on btrfs, it is read
+    /// and dropped.
+    fn leave_out_own_files(&self, filesystem: &Filesystem) {
+        for path in &self.options.own_files {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { continue };
+            let _ = filesystem.group.ignore_content(file.as_fd());
+        }
+    }
+
     fn marked(&mut self, mount: &Mount, object: &OwnedFd) -> Result<(Filesystem, bool), String> {
         let device = mount.device;
         let known = self.old.0.iter().position(|old| old.device == device && !old.broken);
@@ -239,6 +249,7 @@ impl Builder<'_> {
         filesystem.forget();
         filesystem.id = places::filesystem_id(object.as_fd());
         filesystem.keep_pidfds = self.options.pidfds;
+        self.leave_out_own_files(&filesystem);
         filesystem.layers = Vec::new();
         filesystem.mounts = relevant(self.table, device, self.roots);
         if filesystem.mounts.is_empty() {

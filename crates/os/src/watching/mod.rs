@@ -27,13 +27,22 @@ pub struct Options {
     pub canary_dir: Option<PathBuf>,
     /// Directories below the roots that raise no hints, such as the state directory. A path as the roots give it.
     pub ignored: Vec<RawPath>,
+    /// Files that this process itself writes all the time, such as its database: that their content is written raises no
+    /// event, where the kernel can leave that out. That somebody closes them after writing does.
+    pub own_files: Vec<PathBuf>,
     /// Whether hints have descriptors of processes. Each costs a microsecond and an open file while it is kept.
     pub pidfds: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { queue_limit: 1 << 20, canary_dir: None, ignored: Vec::new(), pidfds: false }
+        Options {
+            queue_limit: 1 << 20,
+            canary_dir: None,
+            ignored: Vec::new(),
+            own_files: Vec::new(),
+            pidfds: false,
+        }
     }
 }
 

@@ -67,6 +67,30 @@ fn directories_made_at_once_with_a_file() {
 }
 
 #[test]
+fn that_own_files_are_written_is_left_out_and_that_they_are_closed_is_not() {
+    // The kernel takes no such mark below a subvolume of btrfs (EXDEV).
+    on_each(&[Kind::Tmpfs, Kind::Ext4, Kind::Xfs], |place| {
+        let root = place.dir("t");
+        let own = root.join("own");
+        fs::write(&own, "1").unwrap();
+        let options = Options { own_files: vec![own.clone(), root.join("none")], ..Options::default() };
+        let mut ears = place.watch_with(&[&root], options);
+        let mut open = OpenOptions::new().append(true).open(&own).unwrap();
+        for _ in 0..3 {
+            open.write_all(b"x").unwrap();
+            ears.sync(&root);
+        }
+        let at = path(&own);
+        let of_it = |hint: &&Hint| matches!(hint, Hint::Name { path, .. } if *path == at);
+        let told: Vec<_> = ears.heard.iter().filter(of_it).collect();
+        assert!(told.is_empty(), "{told:?}");
+        drop(open);
+        let hint = ears.hear_name(&own);
+        assert!(matches!(hint, Hint::Name { what: What::CLOSED, .. }), "{hint:?}");
+    });
+}
+
+#[test]
 fn a_file_moves_between_directories() {
     on_each(&Kind::ALL, |place| {
         let root = place.dir("t");
