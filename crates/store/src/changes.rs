@@ -385,10 +385,12 @@ fn record_one(
     let known = open.as_ref().map_or(&[][..], |open| open.actors.as_slice());
     let mut actors = known.to_vec();
     actor::add(&mut actors, rules.actors(&found));
+    let by = |actors: &[Actor]| rules.severity_by(&found, actors);
+    // Who wrote may be heard of after the change was found. It is news when it makes the change worse.
     if let Some(open) = &open
         && is_same(open, &found, rules)
+        && by(&actors) <= by(known)
     {
-        // Who wrote may be heard of after the change was found.
         if actors != open.actors {
             connection
                 .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
@@ -396,7 +398,7 @@ fn record_one(
         }
         return Ok(None);
     }
-    found.severity = rules.severity_by(&found, &actors);
+    found.severity = by(&actors);
     let set_id = match open.as_ref().map(|open| number(open.set.0)).or(*set) {
         Some(id) => id,
         None => {

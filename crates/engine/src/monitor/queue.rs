@@ -141,6 +141,8 @@ struct State {
     /// What the reader is to watch from now on.
     roots: Option<NewRoots>,
     ending: bool,
+    /// The engine waits for work.
+    is_wanted: bool,
     /// What scans say is not heard any more.
     deaf: bool,
 }
@@ -157,6 +159,8 @@ pub struct NewRoots {
 pub struct Queue {
     state: Mutex<State>,
     filled: Condvar,
+    /// The engine has begun to wait.
+    wanted: Condvar,
 }
 
 impl Queue {
@@ -263,11 +267,25 @@ impl Queue {
         self.lock().ending
     }
 
+    /// Waits until the engine has nothing to do, or that time.
+    pub fn wait_until_wanted(&self, until: Instant) {
+        let mut state = self.lock();
+        while !state.is_wanted {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.wanted.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Waits for work, or until `retry` when there is something to be tried again; takes all of it. What is being
     /// written is left for later, unless somebody waits for everything.
     pub fn take(&self, retry: Option<Instant>) -> Work {
         let mut state = self.lock();
         while state.paths.is_empty() && state.rest.is_empty() {
+            state.is_wanted = true;
+            self.wanted.notify_one();
             let next = [retry, state.held_until].into_iter().flatten().min();
             match next.map(|at| at.saturating_duration_since(Instant::now())) {
                 None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -277,6 +295,7 @@ impl Queue {
                 }
             }
         }
+        state.is_wanted = false;
         let is_waited_for = !state.rest.waiters.is_empty() || state.rest.end;
         if is_waited_for || state.held_until.is_some_and(|until| until <= Instant::now()) {
             state.release();

@@ -21,38 +21,36 @@ const NOTES: usize = 100;
 /// The least and the longest pause between two reads while events keep coming: waking up costs more than an event does,
 /// and what is read together has been merged by the kernel.
 const GATHER: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
-/// The pause for each place that a read brought, within those; what brought none is noise from elsewhere.
-const EACH: Duration = Duration::from_micros(100);
-/// The pause after noise.
+/// The least pause after a read that brought nothing but noise from elsewhere.
 const NOISE: Duration = Duration::from_micros(200);
 /// How many times as long as a read took the pause after it lasts at least, within those.
 const REST: u32 = 8;
 
 /// Lets events gather in a storm, so that this thread, which goes before others, takes a small share of a processor. The
-/// first event after a pause is read at once.
+/// first event after a pause is read at once, and so is what comes while the engine has nothing to do.
 struct Gathering {
-    next: Instant,
+    /// When the pause after the last read ends, at the earliest and at the latest.
+    pause: (Instant, Instant),
 }
 
 impl Gathering {
     fn new() -> Gathering {
-        Gathering { next: Instant::now() }
+        Gathering { pause: (Instant::now(), Instant::now()) }
     }
 
     /// Before a read: waits until the pause after the last one is over. Says when that was.
-    fn wait(&self) -> Instant {
-        std::thread::sleep(self.next.saturating_duration_since(Instant::now()));
+    fn wait(&self, queue: &Queue) -> Instant {
+        std::thread::sleep(self.pause.0.saturating_duration_since(Instant::now()));
+        queue.wait_until_wanted(self.pause.1);
         Instant::now()
     }
 
     /// After a read that began then, and brought so many places.
     fn done(&mut self, began: Instant, places: usize) {
         let now = Instant::now();
-        let by_places = match u32::try_from(places).unwrap_or(u32::MAX) {
-            0 => NOISE,
-            places => EACH * places.min(1000),
-        };
-        self.next = now + (now.duration_since(began) * REST).max(by_places).clamp(GATHER.0, GATHER.1);
+        let least = if places == 0 { NOISE } else { GATHER.0 };
+        let pause = (now.duration_since(began) * REST).clamp(least, GATHER.1);
+        self.pause = (now + pause, now + GATHER.1);
     }
 }
 
@@ -84,7 +82,7 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
             }
         }
         let may_wait = waiters.is_empty() && matches!(woken, Ok(wake) if wake.events && !wake.woken);
-        let began = if may_wait { gathering.wait() } else { Instant::now() };
+        let began = if may_wait { gathering.wait(queue) } else { Instant::now() };
         let before = std::mem::replace(&mut last, now());
         let earlier = uptime();
         // Also when waiting failed: what is queued can be read all the same.

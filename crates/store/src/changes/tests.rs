@@ -118,10 +118,16 @@ fn all_who_wrote_are_kept_and_one_may_raise_the_severity() {
     assert!(commit(&store, &[modified("/t/a", 3)]).is_empty());
     assert_eq!((pids(&open()), open().count), (vec![8, 7, 9], 2));
     assert_ne!(open().severity, Severity::Critical);
+    // Somebody whose writing makes it worse is news, also when the file was found as it is.
     written_by(&[666]);
+    let outcomes = commit(&store, &[modified("/t/a", 3)]);
+    assert!(matches!(&outcomes[..], [Outcome::Again(change)] if change.severity == Severity::Critical));
+    assert!(commit(&store, &[modified("/t/a", 3)]).is_empty());
+    written_by(&[]);
+    assert!(commit(&store, &[modified("/t/a", 3)]).is_empty());
+    assert_eq!((open().severity, open().count), (Severity::Critical, 3));
     commit(&store, &[modified("/t/a", 4)]);
     assert_eq!(open().severity, Severity::Critical);
-    written_by(&[]);
 }
 
 fn commit(store: &Store, all: &[Found]) -> Vec<Outcome> {
