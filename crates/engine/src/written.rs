@@ -16,13 +16,18 @@ pub struct Writers(BTreeMap<RawPath, Marks>);
 #[derive(Debug, Clone, Default)]
 pub struct Marks {
     who: Vec<Who>,
-    /// A directory came, went or was moved: what is below it did the same, by the same hand.
+    /// A directory was moved: what is below it was as well, by the same hand.
     deep: bool,
 }
 
 impl Marks {
+    /// One who wrote there, if that is known; `deep` when a directory was moved.
+    pub fn of(who: Option<Who>, deep: bool) -> Marks {
+        Marks { deep: deep && who.is_some(), who: who.into_iter().collect() }
+    }
+
     /// Somebody wrote there.
-    pub fn add(&mut self, who: Who, deep: bool) {
+    fn add(&mut self, who: Who, deep: bool) {
         self.deep |= deep;
         if self.who.last() == Some(&who) {
             return;
@@ -115,9 +120,7 @@ mod tests {
     fn writers_are_kept_by_path_and_a_moved_directory_speaks_for_what_is_in_it() {
         let mut writers = Writers::default();
         let add = |writers: &mut Writers, at, pid, deep| {
-            let mut marks = Marks::default();
-            marks.add(Who::Unknown(pid), deep);
-            writers.add(path(at), marks);
+            writers.add(path(at), Marks::of(Some(Who::Unknown(pid)), deep));
         };
         add(&mut writers, "/t/a", 1, false);
         add(&mut writers, "/t/a", 2, false);

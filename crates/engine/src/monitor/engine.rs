@@ -122,7 +122,7 @@ impl<'a> Engine<'a> {
         self.patrol.set(&self.rules.coverage.config().scan);
         let (mut haste, mut is_tidy) = (Haste::new(), false);
         loop {
-            haste.wait();
+            haste.wait(self.queue.has_more());
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
             let retry = self.blind.as_ref().map(|blind| blind.retry);
             let mut work = self.queue.take([retry, quiet].into_iter().flatten().min());

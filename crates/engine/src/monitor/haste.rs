@@ -36,10 +36,11 @@ impl Haste {
         self.go(!scans);
     }
 
-    /// Before a wait: what wakes the thread up may already compete. In a storm it waits until work has gathered.
-    pub fn wait(&mut self) {
+    /// Before a wait: what wakes the thread up may already compete. In a storm it waits until work has gathered, unless it
+    /// has `more` already.
+    pub fn wait(&mut self, more: bool) {
         self.go(true);
-        if self.places > FEW {
+        if self.places > FEW && !more {
             std::thread::sleep(GATHER);
         }
     }

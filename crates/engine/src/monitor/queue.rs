@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use waxseal_model::{RawPath, Timestamp};
-use waxseal_observe::actors::Who;
 use waxseal_observe::watch::{Coverage, WatchError, WatchRoot};
 use waxseal_store::Place;
 
 /// How many paths wait at most, before everything below a directory is looked at instead of its parts.
 const MOST: usize = 50_000;
+
+/// How many places are taken at once, at most, but for what was moved and what lies below one of them: changes are told,
+/// and memory is given back, before the next are looked at.
+const PORTION: usize = 4000;
 
 /// How long a file that is being written is left alone, counted from the first such file: closing it ends that.
 const HELD: Duration = Duration::from_millis(10);
@@ -43,8 +46,10 @@ pub struct Target {
     pub unfinished: bool,
     /// The name appeared.
     pub arrived: bool,
+    /// Something was moved from here or to here: both names are looked at together.
+    pub moved: bool,
     /// Who did it, as far as that is known.
-    pub who: Option<Who>,
+    pub writers: Marks,
 }
 
 /// What events tell of together.
@@ -52,7 +57,7 @@ pub struct Target {
 pub struct News {
     pub targets: Vec<Target>,
     /// Objects, all of whose names are to be looked at, and who wrote them.
-    pub objects: Vec<(Object, Option<Who>)>,
+    pub objects: Vec<(Object, Marks)>,
 }
 
 /// What the engine thread is to do next.
@@ -115,6 +120,8 @@ struct Waiting {
     deep: bool,
     /// The name appeared.
     arrived: bool,
+    /// It was moved from here or to here.
+    moved: bool,
     writers: Marks,
 }
 
@@ -123,6 +130,7 @@ impl Waiting {
     fn add(&mut self, later: Waiting) {
         self.deep |= later.deep;
         self.arrived |= later.arrived;
+        self.moved |= later.moved;
         self.writers.append(later.writers);
     }
 }
@@ -136,6 +144,9 @@ struct State {
     held_until: Option<Instant>,
     /// All else.
     rest: Work,
+    /// What is being worked off in portions, and what comes with the last of them.
+    round: BTreeMap<RawPath, Waiting>,
+    round_rest: Work,
     /// Who asked and was not yet noticed by the reader.
     asking: Vec<Waiter>,
     /// What the reader is to watch from now on.
@@ -174,9 +185,8 @@ impl Queue {
         let overflow = Rescan { reason: OVERFLOW, since };
         let mut state = self.lock();
         news.targets.into_iter().for_each(|target| state.add(target));
-        for (object, who) in news.objects {
-            let marks = state.rest.objects.entry(object).or_default();
-            who.into_iter().for_each(|who| marks.add(who, false));
+        for (object, writers) in news.objects {
+            state.rest.objects.entry(object).or_default().append(writers);
         }
         if state.paths.len() + state.held.len() > MOST {
             state.release();
@@ -201,9 +211,10 @@ impl Queue {
     /// Events were lost: who else wrote is not known.
     pub fn forget_writers(&self) {
         let state = &mut *self.lock();
-        let places = state.paths.values_mut().chain(state.held.values_mut());
+        let places = state.paths.values_mut().chain(state.held.values_mut()).chain(state.round.values_mut());
         let places = places.map(|waiting| &mut waiting.writers);
-        places.chain(state.rest.objects.values_mut()).for_each(Marks::clear);
+        let objects = state.rest.objects.values_mut().chain(state.round_rest.objects.values_mut());
+        places.chain(objects).for_each(Marks::clear);
     }
 
     /// Adds anything else.
@@ -267,6 +278,11 @@ impl Queue {
         self.lock().ending
     }
 
+    /// Whether there are further portions of what was taken.
+    pub fn has_more(&self) -> bool {
+        !self.lock().round.is_empty()
+    }
+
     /// Waits until the engine has nothing to do, or that time.
     pub fn wait_until_wanted(&self, until: Instant) {
         let mut state = self.lock();
@@ -283,7 +299,7 @@ impl Queue {
     /// written is left for later, unless somebody waits for everything.
     pub fn take(&self, retry: Option<Instant>) -> Work {
         let mut state = self.lock();
-        while state.paths.is_empty() && state.rest.is_empty() {
+        while state.round.is_empty() && state.paths.is_empty() && state.rest.is_empty() {
             state.is_wanted = true;
             self.wanted.notify_one();
             let next = [retry, state.held_until].into_iter().flatten().min();
@@ -300,8 +316,7 @@ impl Queue {
         if is_waited_for || state.held_until.is_some_and(|until| until <= Instant::now()) {
             state.release();
         }
-        let mut work = std::mem::take(&mut state.rest);
-        let paths = std::mem::take(&mut state.paths);
+        let (paths, mut work) = state.portion();
         // The reader can go on.
         drop(state);
         let (mut arrived, mut writers) = (std::mem::take(&mut work.arrived), Writers::default());
@@ -319,9 +334,9 @@ impl Queue {
 }
 
 impl State {
-    fn add(&mut self, Target { place: Place { path, deep }, unfinished, arrived, who }: Target) {
-        let mut news = Waiting { deep, arrived, writers: Marks::default() };
-        who.into_iter().for_each(|who| news.writers.add(who, deep));
+    fn add(&mut self, target: Target) {
+        let Target { place: Place { path, deep }, unfinished, arrived, moved, writers } = target;
+        let news = Waiting { deep, arrived, moved, writers };
         if let Some(known) = self.paths.get_mut(&path) {
             known.add(news);
         } else if unfinished {
@@ -332,6 +347,42 @@ impl State {
             all.add(news);
             self.paths.insert(path, all);
         }
+    }
+
+    /// The next places, and with the last ones that waited when the first were taken, all else that did.
+    fn portion(&mut self) -> (BTreeMap<RawPath, Waiting>, Work) {
+        let mut portion = BTreeMap::new();
+        if self.round.is_empty() {
+            let paths = std::mem::take(&mut self.paths);
+            self.round_rest = std::mem::take(&mut self.rest);
+            if paths.len() <= PORTION {
+                return (paths, std::mem::take(&mut self.round_rest));
+            }
+            // Both names of what was moved are looked at together.
+            (portion, self.round) = paths.into_iter().partition(|(_, waiting)| waiting.moved);
+        }
+        while portion.len() < PORTION {
+            let Some((path, mut waiting)) = self.round.pop_first() else { break };
+            // What happened there since is seen by the same look.
+            if self.paths.get(&path).is_some_and(|later| !later.moved) {
+                self.paths.remove(&path).into_iter().for_each(|later| waiting.add(later));
+            }
+            portion.insert(path, waiting);
+        }
+        // What a deep look finds is told with who wrote it.
+        let deep: Vec<RawPath> =
+            portion.iter().filter(|(_, waiting)| waiting.deep).map(|(path, _)| path.clone()).collect();
+        for directory in deep {
+            let is_below = |path: &RawPath| path.below(&directory).is_some();
+            let from = directory.join(b"");
+            let below: Vec<RawPath> =
+                self.round.range(from..).map(|(path, _)| path.clone()).take_while(is_below).collect();
+            below.into_iter().for_each(|path| {
+                portion.extend(self.round.remove(&path).map(|waiting| (path, waiting)));
+            });
+        }
+        let rest = if self.round.is_empty() { std::mem::take(&mut self.round_rest) } else { Work::default() };
+        (portion, rest)
     }
 
     /// What is being written is looked at all the same.
@@ -410,6 +461,7 @@ fn collapse<T>(paths: &mut BTreeMap<RawPath, T>) -> BTreeSet<RawPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waxseal_observe::actors::Who;
 
     const NOW: Timestamp = Timestamp::new(1, 0);
 
@@ -418,7 +470,13 @@ mod tests {
     }
 
     fn target(path: &str, deep: bool) -> Target {
-        Target { place: place(path, deep), unfinished: false, arrived: false, who: None }
+        Target {
+            place: place(path, deep),
+            unfinished: false,
+            arrived: false,
+            moved: false,
+            writers: Marks::default(),
+        }
     }
 
     fn unfinished(path: &str) -> Target {
@@ -426,7 +484,7 @@ mod tests {
     }
 
     fn by(pid: u32, target: Target) -> Target {
-        Target { who: Some(Who::Unknown(pid)), ..target }
+        Target { writers: Marks::of(Some(Who::Unknown(pid)), target.place.deep), ..target }
     }
 
     fn news(targets: impl IntoIterator<Item = Target>) -> News {
@@ -450,6 +508,18 @@ mod tests {
         assert_eq!(queue.take(None).targets, [place("/t/d", false), place("/t/d/x", false)]);
     }
 
+    /// Places of all portions, and all else.
+    fn take_all(queue: &Queue) -> Work {
+        let mut targets = Vec::new();
+        loop {
+            let mut work = queue.take(None);
+            targets.append(&mut work.targets);
+            if queue.lock().round.is_empty() {
+                return Work { targets, ..work };
+            }
+        }
+    }
+
     /// Whether a look at what is in the queue is a look at this path.
     fn covers(work: &Work, path: &RawPath) -> bool {
         let by_target = |t: &Place| path.below(&t.path).is_some_and(|below| below.is_empty() || t.deep);
@@ -462,7 +532,7 @@ mod tests {
         for d in 0..300 {
             queue.add(news((0..300).map(|f| target(&format!("/t/d{d}/f{f}"), false))), NOW);
         }
-        let work = queue.take(None);
+        let work = take_all(&queue);
         assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
         assert!(work.rescans.values().all(|rescan| *rescan == Rescan { reason: OVERFLOW, since: NOW }));
         assert!(!work.rescans.is_empty());
@@ -476,7 +546,7 @@ mod tests {
     fn names_that_have_a_directory_each_end_as_a_look_at_everything() {
         let queue = Queue::default();
         queue.add(news((0..MOST + 1).map(|i| target(&format!("/t/d{i}/f"), false))), NOW);
-        let work = queue.take(None);
+        let work = take_all(&queue);
         assert!(work.targets.len() <= MOST && work.rescans.len() <= MOST_RESCANS);
         assert!(
             covers(&work, &place("/t/d1/f", false).path) && covers(&work, &place("/t/d49999/f", false).path)
@@ -484,9 +554,55 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_is_taken_in_portions_and_who_waits_is_told_with_the_last() {
+        let queue = Queue::default();
+        let name = |f: usize| format!("/t/f{f:05}");
+        queue.add(news((0..10_000).map(|f| target(&name(f), false))), NOW);
+        queue.add_rest(|work| work.waiters.push(Waiter::new().0));
+        let first = queue.take(None);
+        assert_eq!((first.targets.len(), first.waiters.len()), (PORTION, 0));
+        // More happens at a place that waits, and elsewhere: the one is seen by the same look, the other is left for later.
+        queue.add(news([by(7, target(&name(PORTION), false)), target("/t/e", false)]), NOW);
+        queue.add_rest(|work| work.waiters.push(Waiter::new().0));
+        let second = queue.take(None);
+        assert_eq!(second.targets[0], place(&name(PORTION), false));
+        assert_eq!(second.writers.of(&second.targets[0].path).len(), 1);
+        let third = queue.take(None);
+        assert_eq!((third.targets.len(), third.waiters.len()), (10_000 - 2 * PORTION, 1));
+        let fourth = queue.take(None);
+        assert_eq!((fourth.targets, fourth.waiters.len()), (vec![place("/t/e", false)], 1));
+    }
+
+    #[test]
+    fn both_names_of_what_was_moved_are_in_one_portion() {
+        let queue = Queue::default();
+        let moved = |at| Target { moved: true, ..target(at, false) };
+        queue.add(news((0..2 * PORTION).map(|f| target(&format!("/t/f{f:05}"), false))), NOW);
+        queue.add(news([moved("/t/a"), moved("/t/z")]), NOW);
+        let first = queue.take(None).targets;
+        assert_eq!((&first[0], &first[first.len() - 1]), (&place("/t/a", false), &place("/t/z", false)));
+        // The next move waits for its other name.
+        queue.add(news([moved("/t/f07000"), moved("/t/y")]), NOW);
+        let rest: Vec<_> = std::iter::repeat_with(|| queue.take(None).targets).take(3).collect();
+        assert_eq!(rest[2], [place("/t/f07000", false), place("/t/y", false)]);
+    }
+
+    #[test]
+    fn a_portion_has_all_that_waits_below_its_directories() {
+        let queue = Queue::default();
+        queue.add(news((0..=PORTION).map(|f| by(1, target(&format!("/t/d/f{f:05}"), false)))), NOW);
+        queue.add(news([target("/t/d", true), target("/t/d-more", false), target("/t/e", false)]), NOW);
+        let work = queue.take(None);
+        // By one look at the directory.
+        assert_eq!(work.targets, [place("/t/d", true), place("/t/d-more", false)]);
+        assert_eq!(work.writers.of(&place(&format!("/t/d/f{PORTION:05}"), false).path).len(), 1);
+        assert_eq!(queue.take(None).targets, [place("/t/e", false)]);
+    }
+
+    #[test]
     fn objects_are_bounded_as_well() {
         let queue = Queue::default();
-        let objects = (0..=MOST as u64).map(|inode| ((8, 1, inode), None)).collect();
+        let objects = (0..=MOST as u64).map(|inode| ((8, 1, inode), Marks::default())).collect();
         queue.add(News { objects, ..News::default() }, NOW);
         let work = queue.take(None);
         assert!(work.objects.is_empty());
@@ -517,7 +633,7 @@ mod tests {
         queue.add(news([by(3, target("/t/a", false))]), NOW);
         assert_eq!(pids(&queue.take(None), "/t/a"), [1, 3]);
         // What was lost may have been by others.
-        let objects = vec![((8, 1, 2), Some(Who::Unknown(3)))];
+        let objects = vec![((8, 1, 2), Marks::of(Some(Who::Unknown(3)), false))];
         queue.add(News { objects, ..news([by(1, target("/t/a", false)), by(1, unfinished("/t/b"))]) }, NOW);
         queue.forget_writers();
         queue.add(news([by(4, target("/t/b", false))]), NOW);

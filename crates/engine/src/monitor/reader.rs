@@ -4,6 +4,7 @@
 //! ends it but the monitor's end: what fails is said, tried again, and made good by a scan.
 
 use super::queue::{NewRoots, News, Queue, Rescan, Target};
+use crate::written::Marks;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use waxseal_model::Timestamp;
@@ -187,25 +188,35 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, mut namer: Namer<'_>, since
     for hint in hints.drain(..) {
         match hint {
             Hint::Name { path, deep, what, process } => {
-                let who = namer.name(process.as_ref());
                 let arrived = what.has(What::CREATED.with(What::MOVED));
+                // What is in a directory that was made was made after it, and has events of its own.
+                let writers = Marks::of(namer.name(process.as_ref()), deep && what.is_only(What::MOVED));
                 // What is closed, or goes by another name, is whole; links and the like are looked at a moment later.
                 let unfinished = !deep && what.is_only(What::CONTENT.with(What::CREATED));
-                news.targets.push(Target { place: Place { path, deep }, unfinished, arrived, who });
+                let moved = what.has(What::MOVED);
+                news.targets.push(Target {
+                    place: Place { path, deep },
+                    unfinished,
+                    arrived,
+                    moved,
+                    writers,
+                });
             }
             Hint::Renamed { from, to, is_dir, process } => {
-                let who = namer.name(process.as_ref());
+                let writers = Marks::of(namer.name(process.as_ref()), is_dir);
                 for (path, arrived) in [(from, false), (to, true)] {
-                    let (place, who) = (Place { path, deep: is_dir }, who.clone());
-                    news.targets.push(Target { place, unfinished: false, arrived, who });
+                    let (place, writers) = (Place { path, deep: is_dir }, writers.clone());
+                    news.targets.push(Target { place, unfinished: false, arrived, moved: true, writers });
                 }
             }
             Hint::Itself { dir, process } => {
-                let (place, who) = (Place { path: dir, deep: false }, namer.name(process.as_ref()));
-                news.targets.push(Target { place, unfinished: false, arrived: false, who });
+                let writers = Marks::of(namer.name(process.as_ref()), false);
+                let place = Place { path: dir, deep: false };
+                news.targets.push(Target { place, unfinished: false, arrived: false, moved: false, writers });
             }
             Hint::Object { inode, device, process } => {
-                news.objects.push(((device.major, device.minor, inode), namer.name(process.as_ref())));
+                let writers = Marks::of(namer.name(process.as_ref()), false);
+                news.objects.push(((device.major, device.minor, inode), writers));
             }
             Hint::Lost { root, loss } => queue.add_rescan(root, Rescan { reason: loss.word(), since }),
             Hint::MountChanged { at } => queue.add_rescan(at, Rescan { reason: "mount", since }),
