@@ -39,6 +39,12 @@ impl Name {
         Name(format!("waxseal/{}", if host.is_empty() { "localhost" } else { &host }))
     }
 
+    /// This name, followed by characters that names may have.
+    pub(crate) fn with(&self, more: &str) -> Name {
+        debug_assert!(is_name(more));
+        Name(format!("{}{more}", self.0))
+    }
+
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -115,19 +121,20 @@ impl VerifierKey {
         if algorithm != ED25519 {
             return Err(VkeyError::Algorithm(algorithm));
         }
-        let key = key.try_into().map_err(|_| VkeyError::Form)?;
-        let key = VerifyingKey::from_bytes(key).map_err(|_| VkeyError::Key)?;
-        if key.is_weak() {
-            return Err(VkeyError::Key);
-        }
-        let key = VerifierKey::of(name, key);
+        let key = VerifierKey::of(name, usable(key)?);
         if key.id.to_string() == id { Ok(key) } else { Err(VkeyError::Id) }
     }
 
     pub(crate) fn of(name: Name, key: VerifyingKey) -> VerifierKey {
-        let hash = sha256(&[name.as_str().as_bytes(), &[b'\n', ED25519], key.as_bytes()]);
-        let [a, b, c, d, ..] = hash;
-        VerifierKey { name, id: KeyId([a, b, c, d]), key }
+        VerifierKey { id: key_id(&name, ED25519, &key), name, key }
+    }
+
+    /// The key of these 32 bytes under this name.
+    ///
+    /// # Errors
+    /// [`VkeyError::Key`] when they are no usable public key.
+    pub(crate) fn from_public(name: Name, key: &[u8; 32]) -> Result<VerifierKey, VkeyError> {
+        Ok(VerifierKey::of(name, usable(key)?))
     }
 
     /// The key's name.
@@ -148,9 +155,27 @@ impl VerifierKey {
     /// Whether `signature` is this key's signature of `message`. Of the encodings that RFC 8032 leaves open only
     /// the canonical ones count, so nobody can make a second signature out of a valid one.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+        verifies(&self.key, message, signature)
     }
+}
+
+/// The key of these bytes; none for what is no point of the curve, or one for which anybody can make signatures.
+pub(crate) fn usable(key: &[u8]) -> Result<VerifyingKey, VkeyError> {
+    let key = key.try_into().map_err(|_| VkeyError::Form)?;
+    let key = VerifyingKey::from_bytes(key).map_err(|_| VkeyError::Key)?;
+    if key.is_weak() { Err(VkeyError::Key) } else { Ok(key) }
+}
+
+/// The id of a key of this kind.
+pub(crate) fn key_id(name: &Name, kind: u8, key: &VerifyingKey) -> KeyId {
+    let [a, b, c, d, ..] = sha256(&[name.as_str().as_bytes(), &[b'\n', kind], key.as_bytes()]);
+    KeyId([a, b, c, d])
+}
+
+/// Whether `signature` is this key's canonical signature of `message`.
+pub(crate) fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    ed25519_dalek::Signature::from_slice(signature)
+        .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }
 
 /// Name, id and key of `name+id+key`: base64 has `+` too, so only the first two count.

@@ -18,6 +18,7 @@ pub mod record;
 pub mod secrets;
 pub mod state;
 pub mod time;
+pub mod wire;
 
 pub use actor::{Actor, ActorSource};
 pub use attribute::{Attribute, AttributeSet};

@@ -15,7 +15,7 @@
 
 use crate::digest::{Digest, Digests};
 use crate::state::{DeviceNumber, Extra, FileState, FileType, Xattrs};
-use crate::time::Timestamp;
+use crate::wire::{Input, WireError, put_bytes, put_time, put_varint};
 
 const VERSION: u8 = 1;
 
@@ -60,6 +60,15 @@ pub enum RecordError {
     Order,
 }
 
+impl From<WireError> for RecordError {
+    fn from(error: WireError) -> RecordError {
+        match error {
+            WireError::Truncated => RecordError::Truncated,
+            WireError::Malformed(what) => RecordError::Malformed(what),
+        }
+    }
+}
+
 /// Builds a record entry by entry.
 #[derive(Debug)]
 pub struct Writer {
@@ -100,12 +109,12 @@ pub fn state_to_bytes(state: &FileState) -> Vec<u8> {
 /// # Errors
 /// When the bytes are not exactly one state in canonical form.
 pub fn state_from_bytes(bytes: &[u8]) -> Result<FileState, RecordError> {
-    let mut input = Input(bytes);
-    let (state, has_child) = input.state()?;
+    let mut input = Input::new(bytes);
+    let (state, has_child) = state(&mut input)?;
     if has_child {
         return Err(RecordError::Malformed("presence"));
     }
-    if input.0.is_empty() { Ok(state) } else { Err(RecordError::Malformed("length")) }
+    if input.is_empty() { Ok(state) } else { Err(RecordError::Malformed("length")) }
 }
 
 /// Reads a record's entries in order. Stops after the first error.
@@ -124,7 +133,7 @@ impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Reader<'a>, RecordError> {
         match bytes.split_first() {
             None => Err(RecordError::Truncated),
-            Some((&VERSION, rest)) => Ok(Reader { input: Input(rest), last: None, failed: false }),
+            Some((&VERSION, rest)) => Ok(Reader { input: Input::new(rest), last: None, failed: false }),
             Some((&other, _)) => Err(RecordError::Version(other)),
         }
     }
@@ -135,7 +144,7 @@ impl<'a> Reader<'a> {
             return Err(RecordError::Order);
         }
         self.last = Some(name);
-        let (state, has_child) = self.input.state()?;
+        let (state, has_child) = state(&mut self.input)?;
         let child = if has_child { Some(self.input.array()?) } else { None };
         Ok(Entry { name, state, child })
     }
@@ -145,31 +154,13 @@ impl<'a> Iterator for Reader<'a> {
     type Item = Result<Entry<'a>, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.input.0.is_empty() {
+        if self.failed || self.input.is_empty() {
             return None;
         }
         let entry = self.entry();
         self.failed = entry.is_err();
         Some(entry)
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_time(out: &mut Vec<u8>, time: Timestamp) {
-    put_varint(out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
-    put_varint(out, u64::from(time.nanos));
 }
 
 fn put_device(out: &mut Vec<u8>, device: DeviceNumber) {
@@ -227,140 +218,80 @@ fn put_state(out: &mut Vec<u8>, state: &FileState, has_child: bool) {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Input<'a>(&'a [u8]);
+fn device(input: &mut Input<'_>) -> Result<DeviceNumber, RecordError> {
+    Ok(DeviceNumber { major: input.small("device")?, minor: input.small("device")? })
+}
 
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> Result<u8, RecordError> {
-        let (first, rest) = self.0.split_first().ok_or(RecordError::Truncated)?;
-        self.0 = rest;
-        Ok(*first)
+fn state(input: &mut Input<'_>) -> Result<(FileState, bool), RecordError> {
+    let file_type = FileType::from_code(input.byte()?).ok_or(RecordError::Malformed("type"))?;
+    let present = input.varint()?;
+    if present & !KNOWN != 0 {
+        return Err(RecordError::Malformed("presence"));
     }
+    let has = |bit| present & bit != 0;
+    let mode: u16 = input.small("mode")?;
+    if mode > 0o7777 {
+        return Err(RecordError::Malformed("mode"));
+    }
+    let mut state = FileState {
+        file_type,
+        mode,
+        uid: input.small("uid")?,
+        gid: input.small("gid")?,
+        size: input.varint()?,
+        links: input.varint()?,
+        inode: input.varint()?,
+        device: device(input)?,
+        mount_root: has(MOUNT_ROOT),
+        mtime: input.time()?,
+        ctime: input.time()?,
+        btime: None,
+        flags: None,
+        digests: Digests::default(),
+        extra: None,
+    };
+    if has(BTIME) {
+        state.btime = Some(input.time()?);
+    }
+    if has(FLAGS) {
+        state.flags = Some(input.small("flags")?);
+    }
+    if has(SHA256) {
+        state.digests.sha256 = Some(input.array()?);
+    }
+    if has(BLAKE3) {
+        state.digests.blake3 = Some(Box::new(input.array()?));
+    }
+    if has(SHA512) {
+        state.digests.sha512 = Some(Box::new(input.array()?));
+    }
+    if has(TARGET) || has(RDEV) || has(XATTRS) {
+        let mut extra = Extra::default();
+        if has(TARGET) {
+            extra.target = Some(input.bytes()?.into());
+        }
+        if has(RDEV) {
+            extra.rdev = Some(device(input)?);
+        }
+        if has(XATTRS) {
+            extra.xattrs = xattrs(input)?;
+        }
+        state.extra = Some(Box::new(extra));
+    }
+    Ok((state, has(CHILD)))
+}
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
-        let (head, rest) = self.0.split_at_checked(len).ok_or(RecordError::Truncated)?;
-        self.0 = rest;
-        Ok(head)
+fn xattrs(input: &mut Input<'_>) -> Result<Xattrs, RecordError> {
+    let count = input.varint()?;
+    let mut xattrs = Xattrs::new();
+    for _ in 0..count {
+        let (name, value) = (input.bytes()?, input.bytes()?);
+        if xattrs.last_key_value().is_some_and(|(last, _)| &**last >= name) {
+            return Err(RecordError::Order);
+        }
+        xattrs.insert(name.into(), value.into());
     }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(RecordError::Truncated)?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn varint(&mut self) -> Result<u64, RecordError> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(RecordError::Malformed("number"));
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                let shortest = byte != 0 || shift == 0;
-                return if shortest { Ok(value) } else { Err(RecordError::Malformed("number")) };
-            }
-        }
-        Err(RecordError::Malformed("number"))
-    }
-
-    fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, RecordError> {
-        T::try_from(self.varint()?).map_err(|_| RecordError::Malformed(what))
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], RecordError> {
-        let len = self.small::<usize>("length")?;
-        self.take(len)
-    }
-
-    fn time(&mut self) -> Result<Timestamp, RecordError> {
-        let zigzag = self.varint()?;
-        let seconds = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-        let nanos: u32 = self.small("time")?;
-        if nanos > 999_999_999 {
-            Err(RecordError::Malformed("time"))
-        } else {
-            Ok(Timestamp { seconds, nanos })
-        }
-    }
-
-    fn device(&mut self) -> Result<DeviceNumber, RecordError> {
-        Ok(DeviceNumber { major: self.small("device")?, minor: self.small("device")? })
-    }
-
-    fn state(&mut self) -> Result<(FileState, bool), RecordError> {
-        let file_type = FileType::from_code(self.byte()?).ok_or(RecordError::Malformed("type"))?;
-        let present = self.varint()?;
-        if present & !KNOWN != 0 {
-            return Err(RecordError::Malformed("presence"));
-        }
-        let has = |bit| present & bit != 0;
-        let mode: u16 = self.small("mode")?;
-        if mode > 0o7777 {
-            return Err(RecordError::Malformed("mode"));
-        }
-        let mut state = FileState {
-            file_type,
-            mode,
-            uid: self.small("uid")?,
-            gid: self.small("gid")?,
-            size: self.varint()?,
-            links: self.varint()?,
-            inode: self.varint()?,
-            device: self.device()?,
-            mount_root: has(MOUNT_ROOT),
-            mtime: self.time()?,
-            ctime: self.time()?,
-            btime: None,
-            flags: None,
-            digests: Digests::default(),
-            extra: None,
-        };
-        if has(BTIME) {
-            state.btime = Some(self.time()?);
-        }
-        if has(FLAGS) {
-            state.flags = Some(self.small("flags")?);
-        }
-        if has(SHA256) {
-            state.digests.sha256 = Some(self.array()?);
-        }
-        if has(BLAKE3) {
-            state.digests.blake3 = Some(Box::new(self.array()?));
-        }
-        if has(SHA512) {
-            state.digests.sha512 = Some(Box::new(self.array()?));
-        }
-        if has(TARGET) || has(RDEV) || has(XATTRS) {
-            let mut extra = Extra::default();
-            if has(TARGET) {
-                extra.target = Some(self.bytes()?.into());
-            }
-            if has(RDEV) {
-                extra.rdev = Some(self.device()?);
-            }
-            if has(XATTRS) {
-                extra.xattrs = self.xattrs()?;
-            }
-            state.extra = Some(Box::new(extra));
-        }
-        Ok((state, has(CHILD)))
-    }
-
-    fn xattrs(&mut self) -> Result<Xattrs, RecordError> {
-        let count = self.varint()?;
-        let mut xattrs = Xattrs::new();
-        for _ in 0..count {
-            let (name, value) = (self.bytes()?, self.bytes()?);
-            if xattrs.last_key_value().is_some_and(|(last, _)| &**last >= name) {
-                return Err(RecordError::Order);
-            }
-            xattrs.insert(name.into(), value.into());
-        }
-        if xattrs.is_empty() { Err(RecordError::Malformed("xattrs")) } else { Ok(xattrs) }
-    }
+    if xattrs.is_empty() { Err(RecordError::Malformed("xattrs")) } else { Ok(xattrs) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::time::Timestamp;
 use proptest::prelude::*;
 
 fn time() -> impl Strategy<Value = Timestamp> {

@@ -24,7 +24,8 @@ impl Timestamp {
 
     /// Microseconds since the epoch, for storage; stops at the ends of the range.
     pub fn as_micros(self) -> i64 {
-        self.seconds.saturating_mul(1_000_000).saturating_add(i64::from(self.nanos / 1_000))
+        let micros = i128::from(self.seconds) * 1_000_000 + i128::from(self.nanos / 1_000);
+        micros.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
     /// The moment of [`Timestamp::as_micros`].
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn micros_round_trip_before_and_after_the_epoch() {
-        for micros in [-1_500_001, -1, 0, 1, 1_700_000_000_123_456] {
+        for micros in [i64::MIN, -1_500_001, -1, 0, 1, 1_700_000_000_123_456, i64::MAX] {
             assert_eq!(Timestamp::from_micros(micros).as_micros(), micros);
         }
     }

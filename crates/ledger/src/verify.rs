@@ -1,0 +1,403 @@
+//! Verification of a whole log: leaf by leaf, against all that is known of it.
+//!
+//! In: what the verifier believes ([`Trust`]), the log's checkpoint, and its leaves in order, each with the hash that is
+//! stored for it. Out: a [`Report`] that says how far the log is proven, and every contradiction.
+//!
+//! Roots that somebody has signed are *anchors*: those of checkpoints that were kept, those in the announcements of
+//! keys, and that of the log's own checkpoint. At each anchor the tree so far must have its root. When it has by the stored
+//! hashes, a leaf whose bytes have another hash is the one that was altered; when it has by the bytes, it was the hash.
+//! When neither gives the root, nothing after the last anchor that did can be trusted.
+
+mod problem;
+
+pub use problem::{Anchor, Problem};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::epoch::{Announcement, Chain, ChainError, Position};
+use crate::leaf::{Event, Leaf, LeafError};
+use crate::merkle::{Edge, leaf_hash};
+use crate::note::UnverifiedNote;
+use crate::vkey::VerifierKey;
+use waxseal_model::{Digest, Timestamp};
+
+/// How many contradictions are listed; the others are counted.
+pub const MAX_PROBLEMS: usize = 1000;
+
+/// What a verifier believes, from somewhere else than the machine that is examined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    host: VerifierKey,
+    first: Option<VerifierKey>,
+    kept: Vec<Checkpoint>,
+}
+
+impl Trust {
+    /// Belief in a host's key. The log's first leaf is signed by it, and nothing tells that log from another one that the
+    /// same key began: keep a checkpoint, or the verification file.
+    pub fn new(host: VerifierKey) -> Trust {
+        Trust { host, first: None, kept: Vec::new() }
+    }
+
+    pub(crate) fn with_first(host: VerifierKey, first: VerifierKey, checkpoint: Checkpoint) -> Trust {
+        Trust { host, first: Some(first), kept: vec![checkpoint] }
+    }
+
+    /// The host's key.
+    pub fn host(&self) -> &VerifierKey {
+        &self.host
+    }
+
+    /// The checkpoints that were kept.
+    pub fn kept(&self) -> &[Checkpoint] {
+        &self.kept
+    }
+
+    /// Adds a checkpoint that was kept.
+    ///
+    /// # Errors
+    /// When the host's key has not signed it.
+    pub fn keep(&mut self, note: impl AsRef<[u8]>) -> Result<(), CheckpointError> {
+        let checkpoint = Checkpoint::open(note, &[&self.host])?;
+        self.kept.push(checkpoint);
+        Ok(())
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many leaves were looked at.
+    pub size: u64,
+    /// The root over their stored hashes.
+    pub root: Digest,
+    /// The leaves before this index are those that were recorded, but for those that [`Report::problems`] names.
+    pub proven: u64,
+    /// The time of the first leaf that is not proven, if there is one.
+    pub unproven_since: Option<Timestamp>,
+    /// The time of the last leaf.
+    pub last: Option<Timestamp>,
+    /// The log's own checkpoint, if it is one.
+    pub checkpoint: Option<Checkpoint>,
+    /// The number of the last epoch.
+    pub epoch: Option<u64>,
+    /// Leaves of versions or kinds that this program does not know: proven, and not understood.
+    pub unknown: u64,
+    /// How often the clock was set back.
+    pub clock_set_back: u64,
+    /// Keys that the host's key announced in the middle of the log, before a checkpoint that was kept.
+    pub restarts: Vec<u64>,
+    /// The contradictions, in the order of the leaves; at most [`MAX_PROBLEMS`].
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Report {
+    /// Whether everything is proven.
+    pub fn is_proven(&self) -> bool {
+        self.problems.is_empty() && self.more == 0
+    }
+}
+
+/// A log on its way through verification.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    first: Option<VerifierKey>,
+    chain: Chain,
+    /// The leaf from which on keys cannot be followed.
+    lost: bool,
+    note: Vec<u8>,
+    own: Option<Checkpoint>,
+    /// What is still to be compared, the largest first.
+    anchors: Vec<(u64, Digest, Anchor)>,
+    /// By the hashes that are stored.
+    edge: Edge,
+    /// By the bytes, since they first differed.
+    by_bytes: Option<Edge>,
+    /// Leaves since the last anchor whose bytes have another hash.
+    differing: Vec<(u64, Option<Timestamp>)>,
+    /// Leaves whose bytes are not there.
+    missing: Vec<(u64, u64)>,
+    pruned: u64,
+    proven: u64,
+    unproven_since: Option<Timestamp>,
+    rewritten: bool,
+    last: Option<Timestamp>,
+    restarted: Vec<(u64, Option<Timestamp>)>,
+    report: Notes,
+}
+
+/// What the report says that nothing else depends on.
+#[derive(Debug, Clone, Default)]
+struct Notes {
+    unknown: u64,
+    clock_set_back: u64,
+    restarts: Vec<u64>,
+    problems: Vec<Problem>,
+    more: u64,
+}
+
+impl Notes {
+    fn add(&mut self, problem: Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl Walk {
+    /// Begins with what is believed and the log's own checkpoint, which is verified when its size is reached.
+    pub fn new(trust: &Trust, checkpoint: impl Into<Vec<u8>>) -> Walk {
+        let note = checkpoint.into();
+        let mut report = Notes::default();
+        let claimed = UnverifiedNote::parse(&note).map_err(CheckpointError::Note);
+        let own = match claimed.and_then(|note| Checkpoint::claimed(&note)) {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(error) => {
+                report.add(Problem::Checkpoint(error));
+                None
+            }
+        };
+        let kept = trust.kept.iter().map(|kept| (kept.size, kept.root, Anchor::Kept));
+        let mut anchors: Vec<_> = kept.collect();
+        anchors.extend(own.as_ref().map(|own| (own.size, own.root, Anchor::Own)));
+        // What was kept is looked at before what the machine says of itself.
+        anchors.sort_by_key(|(size, _, anchor)| (std::cmp::Reverse(*size), *anchor == Anchor::Kept));
+        Walk {
+            first: trust.first.clone(),
+            chain: Chain::new(trust.host.clone()),
+            lost: false,
+            note,
+            own,
+            anchors,
+            edge: Edge::new(),
+            by_bytes: None,
+            differing: Vec::new(),
+            missing: Vec::new(),
+            pruned: 0,
+            proven: 0,
+            unproven_since: None,
+            rewritten: false,
+            last: None,
+            restarted: Vec::new(),
+            report,
+        }
+    }
+
+    /// Adds what whoever reads the leaves has found.
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.report.add(problem);
+    }
+
+    /// How many leaves the log's own checkpoint says that there are.
+    pub fn claimed_size(&self) -> Option<u64> {
+        self.own.as_ref().map(|own| own.size)
+    }
+
+    /// How many leaves have been looked at.
+    pub fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// The next leaf, with the hash that is stored for it where one is.
+    pub fn leaf(&mut self, bytes: &[u8], stored: Option<Digest>) {
+        let own = leaf_hash(bytes);
+        self.hashed_leaf(bytes, own, stored);
+    }
+
+    /// [`Walk::leaf`] for a caller that has hashed the leaf: `own` must be [`leaf_hash`] of the bytes.
+    pub fn hashed_leaf(&mut self, bytes: &[u8], own: Digest, stored: Option<Digest>) {
+        self.compare_anchors();
+        let (index, hash) = (self.edge.size(), stored.unwrap_or(own));
+        let leaf = Leaf::parse(bytes);
+        let time = match &leaf {
+            Ok(leaf) => Some(leaf.time),
+            Err(LeafError::Unknown { time, .. }) => Some(*time),
+            Err(LeafError::Wire(_)) => None,
+        };
+        if own != hash {
+            self.by_bytes.get_or_insert_with(|| self.edge.clone());
+            self.differing.push((index, time));
+        }
+        match &leaf {
+            Ok(Leaf { event: Event::Key(announcement), time }) => self.key(index, *time, announcement),
+            _ if index == 0 => self.report.add(Problem::FirstKey),
+            _ => {}
+        }
+        if self.proven == index {
+            self.unproven_since = time;
+        }
+        if own == hash {
+            self.content(index, &leaf, time);
+        }
+        self.push(hash, own);
+    }
+
+    /// The next leaf, of which only the hash is there.
+    pub fn missing_leaf(&mut self, stored: Digest) {
+        self.compare_anchors();
+        let index = self.edge.size();
+        if index == 0 {
+            self.report.add(Problem::FirstKey);
+        }
+        match self.missing.last_mut() {
+            Some((_, end)) if *end == index => *end += 1,
+            _ => self.missing.push((index, index + 1)),
+        }
+        self.push(stored, stored);
+    }
+
+    fn push(&mut self, hash: Digest, own: Digest) {
+        if let Some(edge) = &mut self.by_bytes {
+            edge.push(own, |_| {});
+        }
+        self.edge.push(hash, |_| {});
+    }
+
+    /// What only the bytes that were recorded can say.
+    fn content(&mut self, index: u64, leaf: &Result<Leaf, LeafError>, time: Option<Timestamp>) {
+        match leaf {
+            Ok(Leaf { event: Event::Clock, .. }) => self.report.clock_set_back += 1,
+            Ok(leaf) => {
+                if self.last.is_some_and(|last| leaf.time < last) {
+                    self.report.add(Problem::TimeBack { index, time: leaf.time });
+                }
+                if let Event::Pruned { before } = leaf.event {
+                    self.pruned = self.pruned.max(before.min(index));
+                }
+            }
+            Err(LeafError::Unknown { .. }) => self.report.unknown += 1,
+            Err(LeafError::Wire(error)) => self.report.add(Problem::NoLeaf { index, error: *error }),
+        }
+        self.last = time.or(self.last);
+    }
+
+    fn key(&mut self, index: u64, time: Timestamp, announcement: &Announcement) {
+        let by_bytes = self.by_bytes.as_ref().map(Edge::root);
+        let root = by_bytes.filter(|root| *root == announcement.root).unwrap_or_else(|| self.edge.root());
+        let followed = self.chain.follow(announcement, &Position { size: index, root, time });
+        if index == 0
+            && let (Some(first), Some((_, current))) = (&self.first, self.chain.current())
+            && first != current
+        {
+            self.report.add(Problem::OtherFirstKey);
+        }
+        match followed {
+            // Without the keys before, nobody knows whose this one is.
+            _ if self.lost => {}
+            Ok(()) | Err(ChainError::Root) => self.settle(announcement.root, Anchor::Key(announcement.epoch)),
+            Err(ChainError::Restart) => self.restarted.push((index, Some(time))),
+            Err(error) => {
+                self.lost = true;
+                self.report.add(Problem::Key { index, time, error });
+            }
+        }
+    }
+
+    fn compare_anchors(&mut self) {
+        let size = self.edge.size();
+        while let Some((at, root, anchor)) = self.anchors.pop_if(|(at, ..)| *at <= size) {
+            if at < size {
+                continue;
+            }
+            if anchor == Anchor::Own && !self.own_is_signed() {
+                continue;
+            }
+            self.settle(root, anchor);
+        }
+    }
+
+    /// Whether the log's own checkpoint is signed by the keys of the host and of the epoch.
+    fn own_is_signed(&mut self) -> bool {
+        let (host, epoch) = (self.chain.host(), self.chain.current().map(|(_, key)| key));
+        let keys: Vec<&VerifierKey> = [host].into_iter().chain(epoch.filter(|_| !self.lost)).collect();
+        match Checkpoint::open(&self.note, &keys) {
+            // That the keys cannot be followed has been said; the host's alone proves nothing more.
+            Ok(_) => epoch.is_some() && !self.lost,
+            Err(error) => {
+                self.report.add(Problem::Checkpoint(error));
+                false
+            }
+        }
+    }
+
+    /// The tree so far should have this root.
+    fn settle(&mut self, root: Digest, anchor: Anchor) {
+        let size = self.edge.size();
+        if self.edge.root() == root {
+            for (index, time) in std::mem::take(&mut self.differing) {
+                self.report.add(Problem::Altered { index, time });
+            }
+            self.by_bytes = None;
+        } else if self.by_bytes.as_ref().is_some_and(|edge| edge.root() == root) {
+            for (index, _) in std::mem::take(&mut self.differing) {
+                self.report.add(Problem::Hash { index });
+            }
+            self.edge = self.by_bytes.take().unwrap_or_default();
+        } else {
+            if !self.rewritten {
+                self.rewritten = true;
+                let (from, time) = (self.proven, self.unproven_since);
+                self.report.add(Problem::Rewritten { from, time, size, anchor });
+            }
+            return;
+        }
+        let vouched = anchor == Anchor::Kept || (self.restarted.is_empty() && !self.rewritten);
+        if vouched {
+            self.proven = self.proven.max(size);
+            self.unproven_since = None;
+        }
+        if anchor == Anchor::Kept {
+            let accepted = self.restarted.drain(..).map(|(index, _)| index);
+            self.report.restarts.extend(accepted);
+        }
+    }
+
+    /// The end of the leaves.
+    pub fn finish(mut self) -> Report {
+        self.compare_anchors();
+        let size = self.edge.size();
+        for (index, time) in std::mem::take(&mut self.differing) {
+            self.report.add(Problem::Differs { index, time });
+        }
+        for (index, time) in std::mem::take(&mut self.restarted) {
+            self.report.add(Problem::Restarted { index, time });
+        }
+        for (at, _, anchor) in std::mem::take(&mut self.anchors).into_iter().rev() {
+            if anchor == Anchor::Own
+                && let Err(error) = Checkpoint::open(&self.note, &[self.chain.host()])
+            {
+                self.report.add(Problem::Checkpoint(error));
+            }
+            self.report.add(Problem::Short { size, expected: at, anchor });
+        }
+        for (from, end) in std::mem::take(&mut self.missing) {
+            if end > self.pruned {
+                self.report.add(Problem::Missing { from: from.max(self.pruned), end });
+            }
+        }
+        if size == 0 {
+            self.report.add(Problem::FirstKey);
+        }
+        let Notes { unknown, clock_set_back, restarts, problems, more } = self.report;
+        Report {
+            size,
+            root: self.edge.root(),
+            proven: self.proven,
+            unproven_since: self.unproven_since,
+            last: self.last,
+            checkpoint: self.own,
+            epoch: self.chain.current().map(|(number, _)| number),
+            unknown,
+            clock_set_back,
+            restarts,
+            problems,
+            more,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
