@@ -16,6 +16,7 @@ pub use entry::{Entry, Look, Problem};
 pub use scan::{Node, Options, Progress, Root, Visitor, scan};
 pub use waxseal_hash::Algorithms;
 pub use waxseal_os::accounts::Accounts;
+pub use waxseal_os::clock::now;
 pub use waxseal_os::files::FileError;
-pub use waxseal_os::limits::{let_code_go, now, thread_cpu_time};
+pub use waxseal_os::limits::{let_code_go, thread_cpu_time};
 pub use waxseal_os::{control, priority, process, watcher as watch};

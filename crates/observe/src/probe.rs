@@ -6,8 +6,8 @@ use std::time::Duration;
 use waxseal_hash::Algorithms;
 use waxseal_model::{Digests, Extra, FileState, FileType};
 use waxseal_os::attributes::Attributes;
+use waxseal_os::clock;
 use waxseal_os::files::{Dir, File, FileError, Stamp};
-use waxseal_os::limits;
 
 /// How often a file that moves is read before it is called unstable.
 pub const ATTEMPTS: u32 = 7;
@@ -156,6 +156,6 @@ pub(crate) fn finish_file(
 /// mapped writable. Only asked of files whose times moved lately: a mapping that is older than that has been
 /// written back, and its next store moves the times again (except on tmpfs; see the limitations).
 pub(crate) fn is_settled(file: &File, state: &FileState) -> bool {
-    let recent = limits::now().minus_seconds(RECENT_SECONDS);
+    let recent = clock::now().minus_seconds(RECENT_SECONDS);
     state.mtime < recent || file.has_writer() != Some(true)
 }

@@ -6,6 +6,7 @@
 pub mod accounts;
 #[cfg(unix)]
 pub mod attributes;
+pub mod clock;
 #[cfg(unix)]
 pub mod control;
 pub mod errno;

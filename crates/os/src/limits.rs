@@ -83,12 +83,6 @@ fn code_of(line: &str) -> Option<(usize, usize)> {
     (rights == "r-xp" && path.starts_with('/')).then_some((start, end.checked_sub(start)?))
 }
 
-/// The wall clock.
-pub fn now() -> waxseal_model::Timestamp {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    waxseal_model::Timestamp::new(time.tv_sec, time.tv_nsec.clamp(0, 999_999_999) as u32)
-}
-
 /// How many processors this process may run on.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

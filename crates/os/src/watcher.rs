@@ -23,6 +23,7 @@ pub use places::WatchRoot;
 
 use crate::watching::{coverage, hint};
 
+use crate::clock::ClockWatch;
 use crate::inotify::{Report, Tree};
 use crate::mounts::{Mount, MountWatch, rebase};
 use chain::Told;
@@ -56,6 +57,8 @@ pub struct Watcher {
     plan: Plan,
     mount_watch: MountWatch,
     waker: Arc<OwnedFd>,
+    /// Without it, the clock is only compared when something else happens.
+    clock: Option<ClockWatch>,
     /// Hints from before the first read.
     pending: Vec<Hint>,
     /// The plan does not fit any more.
@@ -84,6 +87,7 @@ impl Watcher {
             plan,
             mount_watch,
             waker: Arc::new(waker),
+            clock: ClockWatch::new().ok(),
             pending,
             stale: false,
             cookies: 0,
@@ -144,6 +148,7 @@ impl Watcher {
         let mut queues: Vec<_> = filesystems.map(|filesystem| filesystem.group.as_fd()).collect();
         queues.extend(self.plan.trees.iter().map(Tree::as_fd));
         queues.extend(self.plan.chain.as_fd());
+        queues.extend(self.clock.as_ref().map(AsFd::as_fd));
         queues
     }
 
@@ -160,6 +165,7 @@ impl Watcher {
     pub fn read(&mut self, out: &mut Vec<Hint>) -> Result<(), WatchError> {
         out.append(&mut self.pending);
         self.stale |= self.mount_watch.changed();
+        out.extend(self.clock.as_ref().filter(|clock| clock.was_set()).map(|_| Hint::ClockSet));
         let roots = &self.plan.roots;
         for filesystem in &mut self.plan.filesystems {
             if !filesystem.broken {

@@ -49,10 +49,19 @@ pub fn sha256(file: &Path) -> String {
 /// Builds a small C program: for calls that need memory shared with the kernel, which the tests, having no `unsafe`
 /// code, cannot make themselves.
 pub fn compile(source: &str, program: &Path) -> Result<(), String> {
-    let file = program.with_extension("c");
+    build(source, program, &[])
+}
+
+/// Builds a small C library that is loaded before the others, to stand for calls of the C library.
+pub fn compile_library(source: &str, library: &Path) -> Result<(), String> {
+    build(source, library, &["-shared", "-fPIC"])
+}
+
+fn build(source: &str, output: &Path, more: &[&str]) -> Result<(), String> {
+    let file = output.with_extension("c");
     std::fs::write(&file, source).map_err(|error| error.to_string())?;
-    let arguments = ["-O1", "-Wall", "-Werror", "-o"].map(OsStr::new);
-    try_run("cc", arguments.into_iter().chain([program.as_os_str(), file.as_os_str()])).map(drop)
+    let arguments = ["-O1", "-Wall", "-Werror"].iter().chain(more).chain(&["-o"]).map(OsStr::new);
+    try_run("cc", arguments.chain([output.as_os_str(), file.as_os_str()])).map(drop)
 }
 
 fn find(program: &str) -> Option<PathBuf> {

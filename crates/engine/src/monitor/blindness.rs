@@ -28,7 +28,8 @@ impl Blindness {
 
     /// Notes a gap that ends now.
     pub fn add(&mut self, path: Option<RawPath>, reason: &str, started: Timestamp) {
-        let gap = Gap { path, reason: reason.to_owned(), started, ended: now() };
+        // By a clock that was set back, it would end before it began.
+        let gap = Gap { path, reason: reason.to_owned(), started, ended: now().max(started) };
         match self.gaps.first().filter(|_| self.gaps.len() >= MOST) {
             None => self.gaps.push(gap),
             Some(first) => {

@@ -3,6 +3,7 @@
 //! In: work from the queue. Out: recorded changes, then told.
 
 use super::blindness::Blindness;
+use super::clock::Clock;
 use super::control::Waiter;
 use super::haste::Haste;
 use super::objects::{self, Objects};
@@ -120,7 +121,7 @@ impl<'a> Engine<'a> {
         let actors = self.describer.processes().source().filter(|_| names);
         (self.tell)(Event::Ready { coverage, watching, actors });
         self.patrol.set(&self.rules.coverage.config().scan);
-        let (mut haste, mut is_tidy) = (Haste::new(), false);
+        let (mut haste, mut clock, mut is_tidy) = (Haste::new(), Clock::new(), false);
         loop {
             haste.wait(self.queue.has_more());
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
@@ -130,6 +131,7 @@ impl<'a> Engine<'a> {
             if is_tidy {
                 waxseal_observe::let_code_go();
             }
+            clock.moved().into_iter().for_each(|by| (self.tell)(Event::Clock(by)));
             haste.take(work.targets.len(), work.scans());
             let end = work.end;
             let waiters = std::mem::take(&mut work.waiters);

@@ -5,6 +5,7 @@
 //! check what is affected against the baseline.
 
 mod blindness;
+mod clock;
 mod control;
 mod engine;
 mod haste;
@@ -71,6 +72,8 @@ pub enum Event {
     },
     /// Changes can be recorded again, and everything has been looked at.
     Sighted,
+    /// The clock was set, by so many microseconds: back, when negative. Times on record before and after do not compare.
+    Clock(i64),
     /// The config was read again. When it is refused, the old one stays; when it is applied, what it covers anew is
     /// looked at next.
     Config(Result<Applied, String>),

@@ -82,6 +82,8 @@ pub struct Work {
     pub unheard: Vec<RawPath>,
     /// What scans have to say.
     pub words: Vec<Word>,
+    /// The clock may have been set.
+    pub clock: bool,
     /// The config is to be read again: true when somebody asked for it, false when it may have changed.
     pub reload: Option<bool>,
     /// End.
@@ -101,13 +103,14 @@ impl Work {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, words, reload, end, .. } = self;
+        let Work { targets, objects, rescans, notes, waiters, words, clock, reload, end, .. } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
             && notes.is_empty()
             && waiters.is_empty()
             && words.is_empty()
+            && !clock
             && reload.is_none()
             && !end
     }

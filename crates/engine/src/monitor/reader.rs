@@ -219,6 +219,7 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, mut namer: Namer<'_>, since
                 news.objects.push(((device.major, device.minor, inode), writers));
             }
             Hint::Lost { root, loss } => queue.add_rescan(root, Rescan { reason: loss.word(), since }),
+            Hint::ClockSet => queue.add_rest(|work| work.clock = true),
             Hint::MountChanged { at } => queue.add_rescan(at, Rescan { reason: "mount", since }),
             Hint::FilesystemError { root, errno } => {
                 add_note(queue, format!("{root}: its filesystem reports that it is damaged (error {errno})"));

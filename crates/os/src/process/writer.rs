@@ -69,6 +69,6 @@ pub fn boot_time() -> Timestamp {
     static TIME: OnceLock<Timestamp> = OnceLock::new();
     *TIME.get_or_init(|| {
         let up = i64::try_from(uptime() / 1000).unwrap_or(i64::MAX);
-        Timestamp::from_micros(crate::limits::now().as_micros().saturating_sub(up))
+        Timestamp::from_micros(crate::clock::now().as_micros().saturating_sub(up))
     })
 }

@@ -167,6 +167,8 @@ pub enum Hint {
         /// Who did it, if known.
         process: Option<Process>,
     },
+    /// The clock on the wall was set, or the system slept.
+    ClockSet,
     /// An object with several names was changed through a name that lies outside of all roots, or its number of names
     /// was: look at all the names of it that are known. Only for objects that have, or had, several names.
     Object {

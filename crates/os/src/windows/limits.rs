@@ -1,7 +1,7 @@
 //! What this process may use, and what it has used.
 #![allow(unsafe_code, reason = "the counters of a process have no safe wrapper")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetCurrentThread, GetProcessHandleCount, GetProcessTimes, GetThreadTimes,
@@ -56,12 +56,6 @@ pub fn bound_allocator() {}
 
 /// Code that is not used is left to the system here.
 pub fn let_code_go() {}
-
-/// The wall clock.
-pub fn now() -> waxseal_model::Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    waxseal_model::Timestamp::new(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
-}
 
 /// How many processors this process may run on.
 pub fn processors() -> usize {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use waxseal_model::{Actor, Change, RawPath, SetId, Severity, Timestamp, json};
-use waxseal_os::limits;
+use waxseal_os::clock;
 use waxseal_store::ChangeSet;
 
 /// How many changes of a set are shown in full.
@@ -155,7 +155,7 @@ impl Filter {
 /// A duration back from now, or a time.
 fn moment(text: &str) -> anyhow::Result<Timestamp> {
     if let Ok(back) = waxseal_policy::units::parse_duration(text) {
-        return Ok(limits::now().minus_seconds(i64::try_from(back.as_secs()).unwrap_or(i64::MAX)));
+        return Ok(clock::now().minus_seconds(i64::try_from(back.as_secs()).unwrap_or(i64::MAX)));
     }
     match Timestamp::from_rfc3339(text) {
         Some(time) => Ok(time),

@@ -16,7 +16,7 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::{Change, ChangeKind, RawPath, Source, json};
 use waxseal_observe::Progress;
-use waxseal_os::limits;
+use waxseal_os::{clock, limits};
 use waxseal_store::{Baseline, Found, Place, ScanKind, ScanRecord, Store};
 
 /// Checks, records, reports.
@@ -31,7 +31,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
             format!("the baseline's seal is broken: {error:#}; what this check says cannot be trusted");
         troubles.push(Trouble { path: None, message });
     }
-    let started = limits::now();
+    let started = clock::now();
     let request = Request {
         targets: absolute_all(&args.paths)?.into_iter().map(|path| Place { path, deep: true }).collect(),
         quick: args.quick,
@@ -73,7 +73,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         (true, 0) => Exit::Same,
         (true, _) => Exit::Differs,
     };
-    let ended = limits::now();
+    let ended = clock::now();
     let scan = ScanRecord {
         started,
         ended,
@@ -139,7 +139,7 @@ impl Finished<'_> {
                 false => Ok(()),
             })?;
         } else {
-            let now = limits::now();
+            let now = clock::now();
             unrecorded.into_iter().try_for_each(|found| show(found.unrecorded(now)))?;
         }
         for trouble in &self.troubles {

@@ -44,7 +44,7 @@ fn show(
     context: &Context,
 ) -> anyhow::Result<Exit> {
     let open = store.open_change_of(path)?;
-    let now = waxseal_os::limits::now();
+    let now = waxseal_os::clock::now();
     let mut change = found.unrecorded(now);
     if let Some(open) = open {
         change = Change {

@@ -19,7 +19,7 @@ use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Actor, ActorSource, Change, RawPath, Timestamp};
 use waxseal_os::signals::{Request, Signals};
-use waxseal_os::{limits, watcher};
+use waxseal_os::{clock, limits, watcher};
 use waxseal_store::{Lock, StateDir, Store, StoreError};
 
 /// How long the monitor waits for another program that holds the database, before it says that it is blind. A check needs
@@ -38,7 +38,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Ok(dir) => Store::open(&dir)?,
         Err(error) => return Err(error.into()),
     };
-    let since = limits::now();
+    let since = clock::now();
     let mut lock = Lock::take(store.dir(), &holder(since, "starting", None, &[])).map_err(in_use)?;
     let mut text = context.config_text()?;
     let mut coverage = context.coverage(context.parse(&text)?);
@@ -164,6 +164,7 @@ impl Teller<'_> {
             Event::Trouble(trouble) => self.trouble(trouble.path.as_ref(), &trouble.message),
             Event::Blind { reason, message } => self.blind(reason, &message),
             Event::Sighted => self.sighted(),
+            Event::Clock(micros) => self.clock(micros),
             Event::Config(outcome) => self.config(&outcome),
         }
     }
@@ -249,6 +250,22 @@ impl Teller<'_> {
             _ => "events of it were lost",
         };
         warn(&format!("{path} is scanned again: {why}"));
+    }
+
+    fn clock(&self, micros: i64) {
+        let seconds = micros as f64 / 1e6;
+        if self.context.json {
+            let mut object = json::object("clock");
+            object.insert("seconds".into(), seconds.into());
+            return self.object(&object);
+        }
+        let way = if micros < 0 { "back" } else { "forward" };
+        let how_far = waxseal_policy::units::format_duration(Duration::from_secs(
+            (micros.unsigned_abs() + 500_000) / 1_000_000,
+        ));
+        warn(&format!(
+            "the clock was set {way} by {how_far}: times on record before and after do not compare"
+        ));
     }
 
     fn config(&self, outcome: &Result<Applied, String>) {
