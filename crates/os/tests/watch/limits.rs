@@ -135,6 +135,44 @@ fn watches_that_run_out_are_told() {
     );
 }
 
+/// The inner part of the next test, run on a filesystem of its own, where no marks or no groups are left.
+#[test]
+#[ignore = "run by `marks_that_run_out_are_told`"]
+fn no_marks() {
+    let root = std::env::temp_dir().join("t");
+    fs::create_dir(&root).unwrap();
+    let mut ears = Ears::new(&[&root], Options::default());
+    let coverage = ears.watcher.coverage().to_vec();
+    assert_eq!(coverage[0].backend, Backend::Inotify, "{coverage:?}");
+    let limit = std::env::var("LIMIT").unwrap();
+    let told = format!("raise fs.fanotify.{limit}");
+    assert!(coverage[0].blind.iter().any(|text| text.contains(&told)), "{coverage:?}");
+    fs::create_dir(root.join("d")).unwrap();
+    fs::write(root.join("d/f"), "1").unwrap();
+    ears.hear_about(&root.join("d/f"));
+}
+
+#[test]
+fn marks_that_run_out_are_told() {
+    if let Err(why) = run("unshare", &["-Urm", "true"]) {
+        return println!("SKIPPED: {why}");
+    }
+    for (kind, limit) in [("marks", "max_user_marks"), ("groups", "max_user_groups")] {
+        let script = format!(
+            "mount -t tmpfs none \"$TMPDIR\" && echo 0 > /proc/sys/user/max_fanotify_{kind} && \
+             exec \"$0\" --exact limits::no_marks --ignored"
+        );
+        let program = std::env::current_exe().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let mut inner = Command::new("unshare");
+        inner.args(["-Urm", "sh", "-c", &script]).arg(program).env("TMPDIR", home.path()).env("LIMIT", limit);
+        let output = inner.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{kind}: {text}{errors}");
+    }
+}
+
 #[test]
 fn a_root_may_keep_to_its_own_filesystem() {
     on_each(&[Kind::Ext4, Kind::Overlay], |place| {
