@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use waxseal_model::{Actor, RawPath};
+use waxseal_model::{Actor, RawPath, actor};
 use waxseal_observe::actors::{Describer, Who};
 
 /// How many writers of one path are kept: the first, and the newest.
-const MOST: usize = waxseal_model::actor::MOST;
+const MOST: usize = actor::MOST;
 
 /// Who wrote at which path. The newest are last.
 #[derive(Debug, Default)]
@@ -100,7 +100,10 @@ impl Written {
 
     /// Who made the change of this path, the newest last.
     pub fn actors(&self, path: &RawPath) -> Vec<Actor> {
-        self.writers.of(path).iter().map(|who| self.describer.actor(who)).collect()
+        let mut actors = Vec::new();
+        let found = self.writers.of(path).iter().map(|who| self.describer.actor(who));
+        actor::add(&mut actors, found.collect());
+        actors
     }
 }
 

@@ -55,6 +55,11 @@ pub struct Actor {
     pub started: Option<Timestamp>,
     /// Its executable, from the root of its own mounts.
     pub exe: Option<RawPath>,
+    /// What it was before, within the time in which the change was made, oldest first: executables that may have made the
+    /// change as well; at most [`EARLIER`].
+    pub earlier: Vec<RawPath>,
+    /// Whether there were more of those, or some are not known.
+    pub earlier_cut: bool,
     /// Its arguments, secrets masked; bytes that are not UTF-8 as `\xNN`.
     pub args: Vec<String>,
     /// Whether more arguments were left out.
@@ -99,6 +104,9 @@ pub struct Container {
     pub pod: Option<String>,
 }
 
+/// How many of the programs are told that an actor was before.
+pub const EARLIER: usize = 8;
+
 /// How many actors of one change are kept: the first, and the newest.
 pub const MOST: usize = 8;
 
@@ -125,6 +133,10 @@ impl Actor {
         }
         if let Some(exe) = &self.exe {
             json::put_path(&mut out, "exe", exe.as_bytes());
+        }
+        json::put_paths(&mut out, "earlier", &self.earlier);
+        if self.earlier_cut {
+            out.insert("earlier_cut".into(), true.into());
         }
         if !self.args.is_empty() {
             out.insert("args".into(), self.args.clone().into());
@@ -165,6 +177,8 @@ impl Actor {
             source: text("source").and_then(|name| ActorSource::from_name(&name)),
             started: text("started").and_then(|time| Timestamp::from_rfc3339(&time)),
             exe: path(value, "exe"),
+            earlier: paths(value, "earlier")?,
+            earlier_cut: value.get("earlier_cut").and_then(Value::as_bool).unwrap_or(false),
             args: list("args").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             args_cut: value.get("args_cut").and_then(Value::as_bool).unwrap_or(false),
             uid: number("uid"),
@@ -179,10 +193,27 @@ impl Actor {
         })
     }
 
-    /// Whether this process, or one that it descends from, runs one of these executables.
-    pub fn descends_from(&self, allowed: &dyn Fn(&RawPath) -> bool) -> bool {
-        let parents = self.parents.iter().map(|parent| &parent.exe);
-        [&self.exe].into_iter().chain(parents).flatten().any(allowed)
+    /// Whether one of these executables has a part in it: this process ran it, or one that it descends from.
+    pub fn descends_from(&self, wanted: &dyn Fn(&RawPath) -> bool) -> bool {
+        self.exe.iter().chain(&self.earlier).any(wanted) || self.was_begun_by(wanted)
+    }
+
+    /// Whether a process that it descends from ran one of these executables when it began the next.
+    pub fn was_begun_by(&self, wanted: &dyn Fn(&RawPath) -> bool) -> bool {
+        self.parents.iter().filter_map(|parent| parent.exe.as_ref()).any(wanted)
+    }
+
+    /// Whether everything that the process ran in that time is known, and is one of these executables.
+    pub fn ran_only(&self, allowed: &dyn Fn(&RawPath) -> bool) -> bool {
+        !self.earlier_cut && self.exe.as_ref().is_some_and(allowed) && self.earlier.iter().all(allowed)
+    }
+
+    /// Takes what the same process was before, as told for another of its changes.
+    fn take_earlier(&mut self, older: &Actor) {
+        let more = std::mem::take(&mut self.earlier).into_iter().filter(|exe| !older.earlier.contains(exe));
+        self.earlier = older.earlier.iter().cloned().chain(more).collect();
+        self.earlier_cut |= older.earlier_cut || self.earlier.len() > EARLIER;
+        self.earlier.truncate(EARLIER);
     }
 }
 
@@ -210,10 +241,30 @@ fn path(value: &Value, key: &str) -> Option<RawPath> {
     }
 }
 
+/// Reads what [`json::put_paths`] wrote.
+fn paths(value: &Value, key: &str) -> Option<Vec<RawPath>> {
+    let list = |key: &str| value.get(key).and_then(Value::as_array);
+    let texts = |list: &Vec<Value>| list.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect();
+    let texts: Vec<String> = list(key).map(texts).unwrap_or_default();
+    match list(&format!("{key}_base64")) {
+        Some(exact) => {
+            let decoded = exact.iter().map(|one| Some(RawPath::new(STANDARD.decode(one.as_str()?).ok()?)));
+            decoded.collect()
+        }
+        None => Some(texts.into_iter().map(|text| RawPath::new(text.into_bytes())).collect()),
+    }
+}
+
 /// Adds actors to those on record: each once, the newest last. When there are too many, the first is kept, and the newest.
 pub fn add(known: &mut Vec<Actor>, more: Vec<Actor>) {
-    for actor in more {
-        known.retain(|old| !old.is_same(&actor));
+    for mut actor in more {
+        known.retain(|old| {
+            let is_same = old.is_same(&actor);
+            if is_same {
+                actor.take_earlier(old);
+            }
+            !is_same
+        });
         known.push(actor);
     }
     if known.len() > MOST {
@@ -244,6 +295,8 @@ mod tests {
             source: Some(ActorSource::ExecCache),
             started: Some(Timestamp::new(1000, 5000)),
             exe: Some(RawPath::new(*b"/usr/sbin/php\xff")),
+            earlier: vec![RawPath::new(*b"/usr/bin/a"), RawPath::new(*b"/usr/bin/\xfe")],
+            earlier_cut: true,
             args: vec!["php-fpm".into(), "\u{1b}[2J".into()],
             args_cut: true,
             uid: Some(33),
@@ -273,6 +326,34 @@ mod tests {
         }
         let unknown = Value::from(Actor::unknown(9).to_json()).to_string();
         assert_eq!(unknown, r#"{"pid":9,"source":"unknown"}"#);
+    }
+
+    #[test]
+    fn what_the_same_process_was_for_one_change_it_was_for_all() {
+        let path = |text: &str| RawPath::new(text.as_bytes());
+        let one = Actor { earlier: vec![path("/a")], earlier_cut: false, ..full() };
+        let two = Actor { earlier: vec![path("/b"), path("/a")], ..one.clone() };
+        let none = Actor { earlier: Vec::new(), ..one.clone() };
+        let mut known = vec![one];
+        add(&mut known, vec![none, two]);
+        assert_eq!(known.len(), 1);
+        assert_eq!((&known[0].earlier, known[0].earlier_cut), (&vec![path("/a"), path("/b")], false));
+        let many = (0..9).map(|n| path(&format!("/{n}"))).collect();
+        let more = Actor { earlier: many, ..known[0].clone() };
+        add(&mut known, vec![more]);
+        assert_eq!((known[0].earlier.len(), known[0].earlier_cut), (EARLIER, true));
+    }
+
+    #[test]
+    fn only_a_process_that_is_known_throughout_ran_nothing_else() {
+        let path = |text: &str| RawPath::new(text.as_bytes());
+        let allowed = |exe: &RawPath| [path("/a"), path("/b")].contains(exe);
+        let actor = Actor { exe: Some(path("/a")), earlier: vec![path("/b")], ..Actor::default() };
+        assert!(actor.ran_only(&allowed));
+        assert!(!Actor { earlier: vec![path("/b"), path("/c")], ..actor.clone() }.ran_only(&allowed));
+        assert!(!Actor { earlier_cut: true, ..actor.clone() }.ran_only(&allowed));
+        assert!(!Actor { exe: None, ..actor.clone() }.ran_only(&allowed));
+        assert!(actor.descends_from(&|exe| *exe == path("/b")) && !actor.was_begun_by(&allowed));
     }
 
     #[test]

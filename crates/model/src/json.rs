@@ -7,6 +7,7 @@ use crate::actor::Actor;
 use crate::change::{Change, ChangeId, Seen};
 use crate::digest::{Algorithm, hex};
 use crate::escape;
+use crate::path::RawPath;
 use crate::state::{DeviceNumber, FileState, XATTR_ACL_ACCESS, XATTR_ACL_DEFAULT, XATTR_CAPS};
 use crate::{acl, caps, flags};
 use base64::Engine;
@@ -85,6 +86,19 @@ pub fn change(change: &Change) -> Object {
     }
     put_actors(&mut out, &change.actors);
     out
+}
+
+/// Puts paths under `key`, and their exact bytes beside them when one is not UTF-8; nothing when there are none.
+pub fn put_paths(object: &mut Object, key: &str, paths: &[RawPath]) {
+    if paths.is_empty() {
+        return;
+    }
+    let texts = paths.iter().map(|path| Value::from(escape::lossy_text(path.as_bytes())));
+    object.insert(key.into(), texts.collect());
+    if paths.iter().any(|path| std::str::from_utf8(path.as_bytes()).is_err()) {
+        let exact = paths.iter().map(|path| Value::from(STANDARD.encode(path.as_bytes())));
+        object.insert(format!("{key}_base64"), exact.collect());
+    }
 }
 
 /// Puts the newest actor under `actor`, and all of them under `actors` when there are several.

@@ -34,7 +34,10 @@ impl Who {
 impl PartialEq for Who {
     fn eq(&self, other: &Who) -> bool {
         match (self, other) {
-            (Who::Known(a), Who::Known(b)) => a.key == b.key && a.program == b.program,
+            (Who::Known(a), Who::Known(b)) => {
+                (a.key, &a.program, &a.earlier, a.earlier_cut)
+                    == (b.key, &b.program, &b.earlier, b.earlier_cut)
+            }
             (Who::Unknown(a), Who::Unknown(b)) => a == b,
             _ => false,
         }
@@ -103,6 +106,8 @@ impl Describer {
             source: Some(writer.source),
             started: Some(started(writer.key)),
             exe: program.and_then(|program| program.exe.clone()),
+            earlier: writer.earlier.to_vec(),
+            earlier_cut: writer.earlier_cut,
             args: secrets::mask(&args),
             args_cut: program.is_some_and(|program| program.args_cut),
             uid: Some(now.uid),

@@ -52,6 +52,34 @@ struct path {
 } KERNEL;
 struct file {
     struct path f_path;
+    void *private_data;
+} KERNEL;
+struct fdtable {
+    u32 max_fds;
+    struct file **fd;
+} KERNEL;
+struct files_struct {
+    struct fdtable *fdt;
+} KERNEL;
+struct list_head {
+    struct list_head *next;
+} KERNEL;
+struct fsnotify_group {
+    struct list_head notification_list;
+    u32 q_len;
+} KERNEL;
+struct fsnotify_event {
+    struct list_head list;
+} KERNEL;
+struct upid {
+    int nr;
+} KERNEL;
+struct pid {
+    struct upid numbers[1];
+} KERNEL;
+struct fanotify_event {
+    struct fsnotify_event fse;
+    struct pid *pid;
 } KERNEL;
 struct mm_struct {
     struct file *exe_file;
@@ -89,6 +117,7 @@ struct task_struct {
     const struct cred *cred;
     struct signal_struct *signal;
     struct css_set *cgroups;
+    struct files_struct *files;
     kuid_t loginuid;
     u32 sessionid;
 } KERNEL;
@@ -96,8 +125,9 @@ struct task_struct {
 #define PF_KTHREAD 0x00200000
 
 enum { FORK = 1, EXEC = 2, EXIT = 3, FREE = 4, CGROUP = 5, MOVED = 6 };
-// Something was left out of the path, or of the arguments; it belongs to the kernel.
-enum { PATH_CUT = 1, ARGS_CUT = 2, KERNEL_THREAD = 4 };
+// Something was left out of the path, or of the arguments; it belongs to the kernel; no event of it waited to
+// be read.
+enum { PATH_CUT = 1, ARGS_CUT = 2, KERNEL_THREAD = 4, ALL_READ = 8 };
 
 // What was not there to be read.
 #define UNKNOWN 0xffffffff
@@ -135,6 +165,19 @@ struct walk {
     u64 size;
 };
 
+// Queues of events (fanotify groups) of the process that loads this: it writes which descriptors they have, and then begins
+// a thread, upon which they are found.
+#define QUEUES 8
+// How many events of a queue are looked at.
+#define EVENTS_SEEN 32
+struct queues {
+    u64 process;
+    u64 wanted;
+    u64 found;
+    u64 descriptors[QUEUES];
+    u64 groups[QUEUES];
+};
+
 struct record {
     struct header header;
     u8 data[PATH_BYTES + NAME_BYTES + ARGS_BYTES];
@@ -152,6 +195,12 @@ struct {
     u32 *key;
     u64 *value;
 } LOST SEC(".maps");
+struct {
+    int (*type)[BPF_MAP_TYPE_ARRAY];
+    int (*max_entries)[1];
+    u32 *key;
+    struct queues *value;
+} EVENTS SEC(".maps");
 // One for each program that needs it: two of them may run on one processor at a time, one of them twice may not.
 struct {
     int (*type)[BPF_MAP_TYPE_PERCPU_ARRAY];
@@ -204,6 +253,78 @@ INLINE void describe(struct header *header, struct task_struct *task, u16 kind) 
     READ(flags, task->flags);
     if (flags & PF_KTHREAD)
         header->flags |= KERNEL_THREAD;
+}
+
+// Finds the queues by their descriptors, when a thread of their process begins another.
+INLINE void find_queues(struct task_struct *task, u32 process) {
+    u32 first = 0;
+    struct queues *queues = bpf_map_lookup_elem(&EVENTS, &first);
+    struct files_struct *files = 0;
+    struct fdtable *table = 0;
+    struct file **list = 0;
+    u32 size = 0;
+    if (!queues || queues->process != process || queues->found == queues->wanted)
+        return;
+    READ(files, task->files);
+    READ(table, files->fdt);
+    READ(list, table->fd);
+    READ(size, table->max_fds);
+#pragma clang loop unroll(full)
+    for (u32 i = 0; i < QUEUES; i++) {
+        struct file *file = 0;
+        u64 descriptor = queues->descriptors[i], group = 0;
+        if (i >= queues->wanted)
+            break;
+        if (descriptor >= size || bpf_probe_read_kernel(&file, sizeof(file), list + descriptor))
+            return;
+        if (READ(group, file->private_data) || !group)
+            return;
+        queues->groups[i] = group;
+    }
+    queues->found = queues->wanted;
+}
+
+// Whether a queue holds no event of a process. When it holds many, or it changes meanwhile, that is not known.
+INLINE int has_none_of(struct fsnotify_group *group, u32 process) {
+    const u64 inner = __builtin_preserve_field_info(((struct fanotify_event *)0)->fse.list, 0);
+    const struct list_head *end = &group->notification_list, *first = 0, *again = 0, *next = 0;
+    u32 waiting = 1;
+    if (READ(waiting, group->q_len))
+        return 0;
+    if (!waiting)
+        return 1;
+    if (READ(first, end->next))
+        return 0;
+    next = first;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < EVENTS_SEEN; i++) {
+        if (next == end)
+            return !READ(again, end->next) && again == first;
+        struct fanotify_event *event = (struct fanotify_event *)((u64)next - inner);
+        struct pid *pid = 0;
+        u32 number = 0;
+        if (READ(pid, event->pid) || READ(number, pid->numbers[0].nr) || number == process)
+            return 0;
+        if (READ(next, next->next))
+            return 0;
+    }
+    return 0;
+}
+
+// Whether no event of a process waits to be read: all that it did until now has been read then.
+INLINE int all_is_read(u32 process) {
+    u32 first = 0;
+    struct queues *queues = bpf_map_lookup_elem(&EVENTS, &first);
+    if (!queues || !queues->found || !EXISTS(((struct fanotify_event *)0)->pid))
+        return 0;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < QUEUES; i++) {
+        if (i >= queues->found)
+            break;
+        if (!has_none_of((struct fsnotify_group *)queues->groups[i], process))
+            return 0;
+    }
+    return 1;
 }
 
 // Writes the names on the way to a file, innermost first, each ended by a zero byte; how many bytes that takes.
@@ -261,6 +382,10 @@ int process_exec(u64 *context) {
         return 0;
     __builtin_memset(&record->header, 0, sizeof(record->header));
     describe(&record->header, task, EXEC);
+    if (all_is_read(record->header.pid))
+        record->header.flags |= ALL_READ;
+    // After that: whatever a reading brings that began later happened later.
+    record->header.time = bpf_ktime_get_boot_ns();
     struct mm_struct *mm = 0;
     struct file *exe = 0;
     u64 from = 0, to = 0;
@@ -301,8 +426,10 @@ int process_fork(u64 *context) {
     describe(&header, child, FORK);
     READ(thread, child->pid);
     // A thread more is no process more.
-    if (thread != header.pid)
+    if (thread != header.pid) {
+        find_queues(parent, header.pid);
         return 0;
+    }
     READ(header.parent, parent->tgid);
     READ(leader, parent->group_leader);
     READ(header.parent_start, leader->start_boottime);

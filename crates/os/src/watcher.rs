@@ -65,6 +65,8 @@ pub struct Watcher {
     stale: bool,
     /// How many cookies were made.
     cookies: u64,
+    /// How often everything was put in place.
+    plans: u64,
 }
 
 impl Watcher {
@@ -91,6 +93,7 @@ impl Watcher {
             pending,
             stale: false,
             cookies: 0,
+            plans: 1,
         })
     }
 
@@ -188,6 +191,17 @@ impl Watcher {
         self.plan.filesystems.iter().all(|filesystem| filesystem.drained || filesystem.broken)
     }
 
+    /// The kernel's queues that tell of processes.
+    pub(crate) fn queues_of_processes(&self) -> Vec<BorrowedFd<'_>> {
+        let filesystems = self.plan.filesystems.iter().filter(|filesystem| !filesystem.broken);
+        filesystems.map(|filesystem| filesystem.group.as_fd()).collect()
+    }
+
+    /// How often everything was put in place: the queues are the same while this is.
+    pub(crate) fn plans(&self) -> u64 {
+        self.plans
+    }
+
     fn read_trees(&mut self, out: &mut Vec<Hint>) {
         for tree in &mut self.plan.trees {
             read_tree(tree, &self.plan.roots, &self.options.ignored, out);
@@ -275,6 +289,7 @@ impl Watcher {
                 return Err(WatchError::Root(errno));
             }
         };
+        self.plans += 1;
         // The new watches are in place; what the old ones heard last is told.
         let mut told = Told::default();
         before.chain.read(&before.roots, &mut told);

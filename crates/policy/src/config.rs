@@ -4,7 +4,7 @@ use crate::paths::WatchPath;
 use crate::select::Patterns;
 use crate::settings::{Channel, Settings};
 use std::time::Duration;
-use waxseal_model::{Actor, Algorithm, AttributeSet, RawPath, Severity};
+use waxseal_model::{Algorithm, AttributeSet, RawPath, Severity};
 
 /// A whole config. What only later versions act on is checked all the same and kept as [`Settings`].
 #[derive(Debug, Clone, PartialEq)]
@@ -76,12 +76,9 @@ pub struct ActorRule {
 }
 
 impl ActorRule {
-    /// Whether an actor is one of these, or descends from one. Ancestors decide by their executables, which nobody gives
-    /// himself, unlike names and arguments. Whoever is not known is not allowed, and neither is a container's process:
-    /// its paths are those of the container.
-    pub fn allows(&self, actor: &Actor) -> bool {
-        let is_meant = |exe: &RawPath| self.programs.iter().any(|program| program.matches(exe));
-        actor.source.is_some() && actor.container.is_none() && actor.descends_from(&is_meant)
+    /// Whether this executable is one of them.
+    pub fn means(&self, exe: &RawPath) -> bool {
+        self.programs.iter().any(|program| program.matches(exe))
     }
 }
 

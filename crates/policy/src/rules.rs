@@ -97,11 +97,20 @@ impl Rules {
     }
 }
 
+/// Whether the rules of a watch allow an actor to write: it ran nothing but the programs that they mean while it may have
+/// written, or it was begun by one of them. Executables decide, which nobody gives himself, unlike names and arguments.
+/// Whoever is not known is not allowed, nor who may have been something unknown, nor a container's process: its paths are
+/// those of the container.
+fn is_allowed(watch: &Watch, actor: &Actor) -> bool {
+    let is_meant = |exe: &RawPath| watch.actors.iter().any(|rule| rule.means(exe));
+    let is_known = actor.source.is_some() && !actor.earlier_cut && actor.container.is_none();
+    is_known && (actor.ran_only(&is_meant) || actor.was_begun_by(&is_meant))
+}
+
 /// How severe a change is that was made by these: whom no rule of the watch allows raises it. A change of which no event
 /// told who made it stays as it is.
 pub fn severity_by(watch: &Watch, severity: Severity, actors: &[Actor]) -> Severity {
-    let is_allowed = |actor: &Actor| watch.actors.iter().any(|rule| rule.allows(actor));
-    if watch.actors.is_empty() || actors.iter().all(is_allowed) {
+    if watch.actors.is_empty() || actors.iter().all(|actor| is_allowed(watch, actor)) {
         return severity;
     }
     let otherwise = watch.actors.iter().map(|rule| rule.otherwise).max();

@@ -36,6 +36,15 @@ use waxseal_observe::process::Processes;
 use waxseal_observe::watch::{self as watcher, WatchRoot, Watcher};
 use waxseal_store::{Baseline, ScanKind, Store};
 
+/// How it is known who makes a change.
+#[derive(Debug, Clone)]
+pub struct KnownBy {
+    /// The source.
+    pub source: ActorSource,
+    /// Better ones that could not be had, and why.
+    pub refused: Vec<(ActorSource, String)>,
+}
+
 /// What a monitor tells, in the order in which it became true. Changes are recorded before they are told.
 #[derive(Debug)]
 pub enum Event {
@@ -46,7 +55,7 @@ pub enum Event {
         /// How many entries the baseline holds.
         watching: u64,
         /// How it is known who makes a change; `None` where events name no process.
-        actors: Option<ActorSource>,
+        actors: Option<KnownBy>,
     },
     /// A change was opened, or an open one moved again.
     Changed(Box<Change>),

@@ -16,6 +16,9 @@ use waxseal_store::Place;
 
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What is told when records of processes were lost.
+const LOST_RECORDS: &str = "records of processes were lost, because too much happened at once: who made the changes of \
+                            this moment is not known; all processes are looked at anew";
 /// How many sentences wait to be told, at most.
 const NOTES: usize = 100;
 
@@ -67,13 +70,18 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
     let mut gathering = Gathering::new();
     // The same for processes, by the clock of their beginnings.
     let mut quiet = processes.started();
+    processes.follow(&watcher);
+    let mut lost_records = processes.losses();
     loop {
         let at_once = waiters.is_empty() && queue.is_asked();
         let woken = watcher.wait(at_once.then_some(Duration::ZERO));
         if queue.is_ending() {
             return;
         }
-        if let Some(new) = queue.take_roots() {
+        let new = queue.take_roots();
+        // What the former watches brought last was read before.
+        let is_read_now = new.is_none();
+        if let Some(new) = new {
             set_roots(&mut watcher, new);
         }
         if waiters.is_empty() {
@@ -89,12 +97,18 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
         // Also when waiting failed: what is queued can be read all the same.
         let read = watcher.read(&mut hints);
         let places = hints.len();
+        processes.follow(&watcher);
         if !hints.is_empty() {
             // After the events: whoever caused them is on record by now.
             processes.catch_up();
-            let window = Window { since: quiet, until: uptime() };
+            let read = if is_read_now { earlier } else { 0 };
+            let window = Window { since: quiet, until: uptime(), read };
             let namer = Namer { processes, window, lost: false, known: HashMap::new() };
             queue_hints(&mut hints, queue, namer, before);
+            let losses = processes.losses();
+            if std::mem::replace(&mut lost_records, losses) != losses {
+                add_note(queue, LOST_RECORDS.into());
+            }
         }
         if watcher.is_drained() {
             quiet = earlier;
@@ -166,16 +180,19 @@ struct Namer<'a> {
     window: Window,
     /// Events were lost, so others may have written as well: nobody is named.
     lost: bool,
-    /// Most events come in rows by few processes.
-    known: HashMap<u32, Who>,
+    /// Most events come in rows by few processes. By the number, and whether it may be late.
+    known: HashMap<(u32, bool), Who>,
 }
 
 impl Namer<'_> {
-    fn name(&mut self, process: Option<&Process>) -> Option<Who> {
+    /// `may_be_late`: it may be what the kernel did for a process that was another program by then, as when a file is
+    /// closed that a program had open or mapped.
+    fn name(&mut self, process: Option<&Process>, may_be_late: bool) -> Option<Who> {
         let process = process.filter(|_| !self.lost)?;
         let pid = u32::try_from(process.pid).ok()?;
-        let ask = || self.processes.writer_of(process, self.window).map_or(Who::Unknown(pid), Who::Known);
-        Some(self.known.entry(pid).or_insert_with(ask).clone())
+        let window = Window { read: if may_be_late { 0 } else { self.window.read }, ..self.window };
+        let ask = || self.processes.writer_of(process, window).map_or(Who::Unknown(pid), Who::Known);
+        Some(self.known.entry((pid, may_be_late)).or_insert_with(ask).clone())
     }
 }
 
@@ -190,7 +207,10 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, mut namer: Namer<'_>, since
             Hint::Name { path, deep, what, process } => {
                 let arrived = what.has(What::CREATED.with(What::MOVED));
                 // What is in a directory that was made was made after it, and has events of its own.
-                let writers = Marks::of(namer.name(process.as_ref()), deep && what.is_only(What::MOVED));
+                let writers = Marks::of(
+                    namer.name(process.as_ref(), what.is_only(What::CLOSED)),
+                    deep && what.is_only(What::MOVED),
+                );
                 // What is closed, or goes by another name, is whole; links and the like are looked at a moment later.
                 let unfinished = !deep && what.is_only(What::CONTENT.with(What::CREATED));
                 let moved = what.has(What::MOVED);
@@ -203,19 +223,19 @@ fn queue_hints(hints: &mut Vec<Hint>, queue: &Queue, mut namer: Namer<'_>, since
                 });
             }
             Hint::Renamed { from, to, is_dir, process } => {
-                let writers = Marks::of(namer.name(process.as_ref()), is_dir);
+                let writers = Marks::of(namer.name(process.as_ref(), false), is_dir);
                 for (path, arrived) in [(from, false), (to, true)] {
                     let (place, writers) = (Place { path, deep: is_dir }, writers.clone());
                     news.targets.push(Target { place, unfinished: false, arrived, moved: true, writers });
                 }
             }
             Hint::Itself { dir, process } => {
-                let writers = Marks::of(namer.name(process.as_ref()), false);
+                let writers = Marks::of(namer.name(process.as_ref(), false), false);
                 let place = Place { path: dir, deep: false };
                 news.targets.push(Target { place, unfinished: false, arrived: false, moved: false, writers });
             }
             Hint::Object { inode, device, process } => {
-                let writers = Marks::of(namer.name(process.as_ref()), false);
+                let writers = Marks::of(namer.name(process.as_ref(), true), false);
                 news.objects.push(((device.major, device.minor, inode), writers));
             }
             Hint::Lost { root, loss } => queue.add_rescan(root, Rescan { reason: loss.word(), since }),

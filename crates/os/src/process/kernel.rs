@@ -4,12 +4,12 @@
 //! and whether some were lost.
 
 use super::btf;
-use aya::maps::{Array, MapData, RingBuf};
+use super::ring::{Next, Ring};
+use aya::maps::{Array, Map, MapData};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What `cargo xtask bpf` made of `bpf/process.bpf.c`.
@@ -25,17 +25,28 @@ const PROGRAMS: [(&str, &str, bool); 6] = [
     ("cgroup_entered", "cgroup_attach_task", true),
 ];
 
+/// How many queues of events the programs can look at (`QUEUES`).
+const QUEUES: usize = 8;
+/// What they know of them: whose they are, how many there should be and how many are found, their descriptors, and where
+/// they lie (`struct queues`).
+type Queues = [u64; 3 + 2 * QUEUES];
+
+/// How many bytes of records the ring holds (`RING_BYTES`).
+const RING: usize = 2 << 20;
+
 /// Where the kernel describes its types.
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// How the system says that something is not allowed (`EPERM`, `EACCES`).
+const FORBIDDEN: [&str; 2] = ["(os error 1)", "(os error 13)"];
 /// How long a record that another processor is just writing is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The programs, attached until dropped.
 pub struct Feed {
-    ring: RingBuf<MapData>,
-    positions: Positions,
+    ring: Ring,
     lost: Array<MapData, u64>,
     lost_before: u64,
+    events: Array<MapData, Queues>,
     _programs: Ebpf,
 }
 
@@ -46,9 +57,26 @@ impl std::fmt::Debug for Feed {
 }
 
 /// The kernel's description of its types, some megabytes.
-#[expect(clippy::disallowed_methods, reason = "a file of the kernel's own, at a fixed place")]
-fn types() -> std::io::Result<Vec<u8>> {
-    std::fs::read(TYPES)
+fn types() -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(TYPES, flags, Mode::empty())?)
+}
+
+/// What is needed of it.
+fn excerpt(types: &OwnedFd) -> Option<Vec<u8>> {
+    let mut read = |at: usize, size: usize| {
+        let mut bytes = vec![0; size];
+        let mut filled = 0;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let at = u64::try_from(at.checked_add(filled)?).ok()?;
+            match rustix::io::retry_on_intr(|| rustix::io::pread(types, &mut *room, at)).ok()? {
+                0 => return None,
+                read => filled += read,
+            }
+        }
+        Some(bytes)
+    };
+    btf::excerpt(&mut read, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint))
 }
 
 impl Feed {
@@ -57,14 +85,15 @@ impl Feed {
     /// # Errors
     /// Why not, in a sentence: no right, a kernel without BPF or types, lockdown.
     pub fn attach() -> Result<Feed, String> {
-        let raw =
+        let types =
             types().map_err(|error| format!("the kernel does not describe its types: {TYPES}: {error}"))?;
-        let excerpt = btf::excerpt(&raw, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint));
-        drop(raw);
-        if let Some(btf) = excerpt.and_then(|excerpt| Btf::parse(&excerpt, Default::default()).ok())
-            && let Ok(feed) = Feed::load(&btf)
-        {
-            return Ok(feed);
+        let parse = |excerpt: Vec<u8>| Btf::parse(&excerpt, Default::default()).ok();
+        if let Some(btf) = excerpt(&types).and_then(parse) {
+            match Feed::load(&btf) {
+                // What is forbidden stays so, with all types as with some.
+                Err(why) if !FORBIDDEN.iter().any(|error| why.contains(error)) => {}
+                other => return other,
+            }
         }
         let btf = Btf::from_sys_fs().map_err(tell)?;
         Feed::load(&btf)
@@ -81,22 +110,46 @@ impl Feed {
             }
         }
         let mut take = |name| programs.take_map(name).ok_or("a map is missing");
-        let ring = RingBuf::try_from(take("RECORDS")?).map_err(tell)?;
+        let Map::RingBuf(ring) = take("RECORDS")? else { return Err("the ring is none".into()) };
+        let descriptor = ring.fd().as_fd().try_clone_to_owned().map_err(tell)?;
+        let ring = Ring::of(descriptor, RING).map_err(tell)?;
         let lost = Array::try_from(take("LOST")?).map_err(tell)?;
-        let positions = Positions::of(ring.as_fd()).map_err(tell)?;
-        Ok(Feed { ring, positions, lost, lost_before: 0, _programs: programs })
+        let events = Array::try_from(take("EVENTS")?).map_err(tell)?;
+        Ok(Feed { ring, lost, lost_before: 0, events, _programs: programs })
+    }
+
+    /// Lets the programs see at each exec whether one of these queues of events (fanotify groups, of this process) holds
+    /// any; whether they do from now on.
+    pub fn watch_queues(&mut self, queues: &[BorrowedFd<'_>]) -> bool {
+        let mut wanted: Queues = [0; 3 + 2 * QUEUES];
+        if queues.is_empty() || queues.len() > QUEUES {
+            return false;
+        }
+        let head = [u64::from(std::process::id()), queues.len() as u64, 0];
+        let descriptors = queues.iter().map(|queue| u64::try_from(queue.as_raw_fd()).unwrap_or(u64::MAX));
+        wanted.iter_mut().zip(head.into_iter().chain(descriptors)).for_each(|(to, from)| *to = from);
+        if self.events.set(0, wanted, 0).is_err() {
+            return false;
+        }
+        // The program that sees it begin finds them.
+        let Ok(thread) = std::thread::Builder::new().spawn(|| {}) else { return false };
+        let _ = thread.join();
+        self.events.get(&0, 0).is_ok_and(|found| found.get(2) == Some(&(queues.len() as u64)))
     }
 
     /// Hands on every record that was begun before the call; whether all were there. When not, some were lost.
     pub fn drain(&mut self, each: &mut dyn FnMut(&[u8])) -> bool {
-        let end = self.positions.written();
+        let Ok(end) = self.ring.end() else { return false };
         let mut impatient: Option<Instant> = None;
         let mut any = false;
-        while self.positions.read() < end {
-            if let Some(record) = self.ring.next() {
-                each(&record);
-                (any, impatient) = (true, None);
-                continue;
+        while !self.ring.has_read(end) {
+            match self.ring.next(each) {
+                Ok(Next::Taken) => {
+                    (any, impatient) = (true, None);
+                    continue;
+                }
+                Ok(Next::Busy | Next::Empty) => {}
+                Err(_) => return false,
             }
             // Another processor is in the midst of writing the next one.
             if impatient.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
@@ -134,74 +187,13 @@ fn tell(error: impl std::error::Error) -> String {
     text.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
-/// How far the ring has been written and read. It is described in the kernel's `Documentation/bpf/ringbuf.rst`: a page
-/// with the reader's position, then one with the writer's.
-struct Positions {
-    reader: NonNull<AtomicU64>,
-    writer: NonNull<AtomicU64>,
-    page: usize,
-}
-
-// SAFETY: the pages are only read, through atomics, and stay mapped until this is dropped.
-#[allow(unsafe_code, reason = "the pointers are to pages that any thread may read")]
-unsafe impl Send for Positions {}
-
-impl Positions {
-    fn of(ring: BorrowedFd<'_>) -> std::io::Result<Positions> {
-        let page = rustix::param::page_size();
-        let reader = map(ring, page, 0)?;
-        let writer = map(ring, page, page).inspect_err(|_| unmap(reader, page))?;
-        Ok(Positions { reader, writer, page })
-    }
-
-    fn read(&self) -> u64 {
-        load(self.reader)
-    }
-
-    fn written(&self) -> u64 {
-        load(self.writer)
-    }
-}
-
-impl Drop for Positions {
-    fn drop(&mut self) {
-        unmap(self.reader, self.page);
-        unmap(self.writer, self.page);
-    }
-}
-
-#[allow(unsafe_code, reason = "the kernel's positions lie in pages that it shares")]
-fn load(position: NonNull<AtomicU64>) -> u64 {
-    // SAFETY: it points to the beginning of a mapped page, and so is aligned; the kernel writes it as one word.
-    unsafe { position.as_ref() }.load(Ordering::Acquire)
-}
-
-#[allow(unsafe_code, reason = "the kernel's positions lie in pages that it shares")]
-fn map(ring: BorrowedFd<'_>, page: usize, offset: usize) -> std::io::Result<NonNull<AtomicU64>> {
-    let offset = libc::off_t::try_from(offset).map_err(std::io::Error::other)?;
-    // SAFETY: a new mapping, for reading; the descriptor is open.
-    let address = unsafe {
-        libc::mmap(std::ptr::null_mut(), page, libc::PROT_READ, libc::MAP_SHARED, ring.as_raw_fd(), offset)
-    };
-    if address == libc::MAP_FAILED {
-        return Err(std::io::Error::last_os_error());
-    }
-    NonNull::new(address.cast()).ok_or_else(|| std::io::Error::other("no address"))
-}
-
-#[allow(unsafe_code, reason = "the kernel's positions lie in pages that it shares")]
-fn unmap(address: NonNull<AtomicU64>, page: usize) {
-    // SAFETY: it was mapped by `map` with this size, and nothing refers to it any more.
-    unsafe { libc::munmap(address.as_ptr().cast(), page) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_excerpt_of_the_kernels_types_is_enough() {
-        let Ok(raw) = types() else {
+        let Ok(types) = types() else {
             println!("SKIPPED the_excerpt_of_the_kernels_types_is_enough: this kernel describes no types");
             return;
         };
@@ -209,8 +201,8 @@ mod tests {
             println!("SKIPPED the_excerpt_of_the_kernels_types_is_enough: BPF is refused here: {why}");
             return;
         }
-        let excerpt = btf::excerpt(&raw, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint)).unwrap();
-        println!("{} of {} bytes", excerpt.len(), raw.len());
+        let excerpt = excerpt(&types).unwrap();
+        println!("{} bytes", excerpt.len());
         let btf = Btf::parse(&excerpt, Default::default()).unwrap();
         Feed::load(&btf).unwrap();
     }

@@ -6,7 +6,7 @@ use super::lives::{Answer, Lives};
 use super::proc::{self, Folder};
 use super::record::Record;
 use super::{ANCESTORS, Ancestor, Key, Program, Source, State, Window, Writer, program};
-use crate::watcher;
+use crate::watcher::{self, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,6 +46,8 @@ enum Feed {
 struct Inner {
     lives: Lives,
     feed: Option<Feed>,
+    /// Which of the watcher's plans is followed.
+    followed: u64,
     /// When all processes were looked at last.
     seeded: Option<Instant>,
     /// How often records were lost.
@@ -83,7 +85,7 @@ impl Processes {
         refused: Vec<(Source, String)>,
     ) -> std::io::Result<Processes> {
         let ring = feed.as_ref().map(|feed| feed.as_fd().try_clone_to_owned()).transpose()?;
-        let mut inner = Inner { lives: Lives::new(source), feed, seeded: None, losses: 0 };
+        let mut inner = Inner { lives: Lives::new(source), feed, followed: 0, seeded: None, losses: 0 };
         inner.seed();
         let end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Processes { source, started: uptime(), refused, inner: Mutex::new(inner), ring, end })
@@ -130,6 +132,22 @@ impl Processes {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events come from this watcher: what a process was before it became another program while no event waited is told
+    /// apart from what it was then. To be called by the thread that reads them, after each read and before it asks who
+    /// wrote.
+    pub fn follow(&self, watcher: &Watcher) {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.followed, watcher.plans()) == watcher.plans() {
+            return;
+        }
+        inner.lives.set_queues(u64::MAX);
+        if let Some(Feed::Kernel(kernel)) = &mut inner.feed
+            && kernel.watch_queues(&watcher.queues_of_processes())
+        {
+            inner.lives.set_queues(uptime());
+        }
     }
 
     /// Takes everything into account that has happened to processes up to now. To be called after events are read, and
@@ -272,6 +290,9 @@ impl Inner {
         Some(Arc::new(Writer {
             key: process.key,
             program: Some(program),
+            // Nothing tells what it was before it was asked.
+            earlier: Box::default(),
+            earlier_cut: !process.state.is_kernel,
             state: process.state,
             cgroup: process.cgroup.map(|path| Arc::from(&*path)),
             parents: if self.feed.is_some() {

@@ -7,14 +7,19 @@ use super::proc::{Process, TICK};
 use super::program::{Program, Tally};
 use super::record::{Event, Record, path_of};
 use super::{ANCESTORS, Ancestor, Key, Source, State, Window, Writer};
+use images::{Images, Told};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use waxseal_model::RawPath;
 
-/// How many lives are remembered, at some 200 bytes each.
+mod images;
+
+/// How many lives are remembered, at some 350 bytes each.
 const MOST: usize = 16_384;
 /// How many bytes executables and arguments may take.
 const MOST_BYTES: usize = 2 << 20;
+/// How long a process may take to become another program, from when `/proc` shows it until that is told, in nanoseconds.
+const MOMENT: u64 = 1_000_000_000;
 /// How many control groups' paths are remembered.
 const MOST_GROUPS: usize = 2048;
 
@@ -22,7 +27,9 @@ const MOST_GROUPS: usize = 2048;
 #[derive(Debug)]
 struct Life {
     parent: Option<Key>,
-    program: Option<Arc<Program>>,
+    /// What its parent ran when it began this process.
+    begun_by: Begun,
+    images: Images,
     state: State,
     cgroup: Option<Arc<[u8]>>,
     /// When `/proc` was asked about what it runs, from and until: what it ran before is not known.
@@ -38,6 +45,15 @@ struct Life {
     queued: bool,
     /// As it was told last.
     writer: Option<Arc<Writer>>,
+}
+
+/// What ran when a process was begun.
+#[derive(Debug, Clone)]
+enum Begun {
+    /// It was seen to begin: its parent ran this, if that is known.
+    Seen(Option<Arc<Program>>),
+    /// It was there already, or its beginning is forgotten.
+    Unseen,
 }
 
 /// Whom a number belonged to.
@@ -63,6 +79,10 @@ pub struct Lives {
     forgotten: u64,
     /// What happened before then may have been missed.
     complete: u64,
+    /// Since then it is known at each exec whether events waited to be read.
+    queues: u64,
+    /// Events from before then have been read, and asked about.
+    quiet: u64,
     most: usize,
     most_bytes: usize,
 }
@@ -78,6 +98,8 @@ impl Lives {
             groups: HashMap::new(),
             forgotten: 0,
             complete: u64::MAX,
+            queues: u64::MAX,
+            quiet: 0,
             most: MOST,
             most_bytes: MOST_BYTES,
         }
@@ -110,6 +132,11 @@ impl Lives {
         self.complete = now;
     }
 
+    /// From `now` on it is known at each exec whether events waited to be read; `u64::MAX`: it is not.
+    pub fn set_queues(&mut self, now: u64) {
+        self.queues = now;
+    }
+
     /// A control group has this path.
     pub fn add_group(&mut self, id: u64, path: &[u8]) -> Arc<[u8]> {
         if self.groups.len() >= MOST_GROUPS {
@@ -129,14 +156,15 @@ impl Lives {
         let parent = self.newest(parent).filter(|parent| parent.start <= key.start.saturating_add(TICK));
         match self.lives.get_mut(&key) {
             Some(life) => {
-                life.program = Some(program);
+                life.images = Images::new(asked.0, Some(program), false);
                 life.state = State { cgroup: life.state.cgroup, ..state };
                 life.cgroup = cgroup.or_else(|| life.cgroup.take());
                 life.asked = Some(asked);
                 life.writer = None;
             }
             None => {
-                self.begin(key, parent, Some(program), state, cgroup);
+                let images = Images::new(asked.0, Some(program), false);
+                self.begin(key, parent, Begun::Unseen, images, state, cgroup);
                 if let Some(life) = self.lives.get_mut(&key) {
                     life.asked = Some(asked);
                     life.rounded = true;
@@ -152,8 +180,11 @@ impl Lives {
             let Some(parent) = self.newest(*parent).filter(|parent| parent.start <= key.start + TICK) else {
                 continue;
             };
+            let ran = self.lives.get(&parent).and_then(|life| life.images.program().cloned());
             let Some(life) = self.lives.get_mut(&key).filter(|life| life.parent.is_none()) else { continue };
             life.parent = Some(parent);
+            // What it runs now may have begun it; what it runs later has not.
+            life.begun_by = Begun::Seen(ran);
             life.writer = None;
             self.count_child(parent);
         }
@@ -170,10 +201,10 @@ impl Lives {
         };
         match event {
             Event::Fork(parent) => self.fork(time, key, parent, state),
-            Event::Exec { names, args, args_cut } => {
+            Event::Exec { names, args, args_cut, quiet } => {
                 let exe = names.map(|names| RawPath::new(path_of(names)));
                 let program = Program::new(exe, args, args_cut, &self.tally);
-                self.exec(time, key, program, state);
+                self.exec(time, key, program, quiet, state);
             }
             Event::Exit => self.end(time, key, Some(state)),
             Event::Free => {
@@ -209,16 +240,24 @@ impl Lives {
         let key = self.newest(pid).or(now.as_ref().map(|now| now.key)).unwrap_or(Key { pid, start: time });
         let unknown = State { uid: u32::MAX, login_uid: None, session: None, cgroup: 0, is_kernel: false };
         if !self.lives.contains_key(&key) {
-            self.begin(key, None, None, unknown, None);
+            self.begin(key, None, Begun::Unseen, Images::new(time, None, false), unknown, None);
         }
         let program =
             now.as_ref().map(|now| Program::new(now.exe.clone(), &now.args, now.args_cut, &self.tally));
+        let quiet = self.quiet;
         let Some(life) = self.lives.get_mut(&key) else { return };
         // What `/proc` showed later is newer.
         if life.asked.is_some_and(|(from, _)| from > time) && now.is_none() {
             return;
         }
-        life.program = program;
+        // A process shows its new program a moment before that is told: what was shown at its last change may have been
+        // this one already.
+        let shown_early = life.asked.is_some_and(|(_, until)| until <= time && time - until < MOMENT)
+            && (program.is_none() || life.images.program() == program.as_ref());
+        if shown_early {
+            life.images.forget();
+        }
+        life.images.become_(time, program, false, quiet);
         life.writer = None;
         if let Some(now) = now {
             life.state = now.state;
@@ -241,25 +280,28 @@ impl Lives {
         }
         let parent = self.find(parent).unwrap_or(parent);
         let from = self.lives.get(&parent);
-        let program = from.and_then(|from| {
+        let ran = from.and_then(|from| {
             // What it ran when it was asked is not what it ran before.
-            let known = from.asked.is_none_or(|(_, until)| until <= time) && !state.is_kernel;
-            from.program.clone().filter(|_| known)
+            let known = from.asked.is_none_or(|(_, until)| until <= time);
+            from.images.program().cloned().filter(|_| known)
         });
+        let images = Images::new(key.start, ran.clone().filter(|_| !state.is_kernel), true);
         let cgroup = self.groups.get(&state.cgroup).cloned().or_else(|| from?.cgroup.clone());
-        self.begin(key, Some(parent), program, state, cgroup);
+        self.begin(key, Some(parent), Begun::Seen(ran), images, state, cgroup);
     }
 
-    fn exec(&mut self, time: u64, key: Key, program: Arc<Program>, state: State) {
+    fn exec(&mut self, time: u64, key: Key, program: Arc<Program>, quiet: bool, state: State) {
         let cgroup = self.groups.get(&state.cgroup).cloned();
         let Some(key) = self.find(key) else {
-            return self.begin(key, None, Some(program), state, cgroup);
+            let images = Images::new(time, Some(program), false);
+            return self.begin(key, None, Begun::Unseen, images, state, cgroup);
         };
+        let read = self.quiet;
         let Some(life) = self.lives.get_mut(&key) else { return };
         // What `/proc` showed later is newer.
         if life.asked.is_none_or(|(from, _)| from <= time) {
             life.asked = None;
-            life.program = Some(program);
+            life.images.become_(time, Some(program), quiet, read);
             life.state = state;
             life.cgroup = cgroup.or_else(|| life.cgroup.take());
             life.writer = None;
@@ -283,7 +325,8 @@ impl Lives {
         &mut self,
         key: Key,
         parent: Option<Key>,
-        program: Option<Arc<Program>>,
+        begun_by: Begun,
+        images: Images,
         state: State,
         cgroup: Option<Arc<[u8]>>,
     ) {
@@ -292,7 +335,8 @@ impl Lives {
         }
         let life = Life {
             parent,
-            program,
+            begun_by,
+            images,
             state,
             cgroup,
             asked: None,
@@ -386,6 +430,7 @@ impl Lives {
 
     /// Who wrote: the process that had this number at some moment within the window.
     pub fn writer(&mut self, pid: u32, window: Window) -> Answer {
+        self.quiet = self.quiet.max(window.since);
         if window.since < self.complete {
             return Answer::Doubtful;
         }
@@ -404,44 +449,57 @@ impl Lives {
         if others || later || life.freed.is_some_and(|freed| freed < window.since) {
             return Answer::Doubtful;
         }
-        match self.describe(key) {
+        match self.describe(key, window) {
             Some(writer) => Answer::Known(writer),
             None => Answer::Doubtful,
         }
     }
 
-    fn describe(&mut self, key: Key) -> Option<Arc<Writer>> {
+    fn describe(&mut self, key: Key, window: Window) -> Option<Arc<Writer>> {
         let life = self.lives.get(&key)?;
-        if let Some(writer) = &life.writer {
+        let told = life.images.within(window, self.queues);
+        if let Some(writer) = &life.writer
+            && (&told.program, &told.earlier, told.cut)
+                == (&writer.program, &writer.earlier, writer.earlier_cut)
+        {
             return Some(Arc::clone(writer));
         }
+        let Told { program, earlier, cut: earlier_cut } = told;
         let writer = Arc::new(Writer {
             key,
-            program: life.program.clone(),
+            program,
+            earlier,
+            earlier_cut,
             state: life.state,
             cgroup: life.cgroup.clone(),
-            parents: self.ancestors(life.parent),
+            parents: self.ancestors(life.parent, &life.begun_by),
             source: self.source,
         });
         self.lives.get_mut(&key)?.writer = Some(Arc::clone(&writer));
         Some(writer)
     }
 
-    /// The line of ancestors that begins with this process, nearest first.
-    fn ancestors(&self, first: Option<Key>) -> Box<[Ancestor]> {
+    /// The line of ancestors that begins with this process, nearest first. Each with what it ran when it began the one
+    /// before it: what it became since began nobody.
+    fn ancestors(&self, first: Option<Key>, begun_by: &Begun) -> Box<[Ancestor]> {
         let mut ancestors = Vec::new();
-        let mut next = first;
+        let (mut next, mut begun_by) = (first, begun_by);
         while let Some(key) = next.filter(|_| ancestors.len() < ANCESTORS) {
             let life = self.lives.get(&key);
-            ancestors.push(Ancestor { pid: key.pid, program: life.and_then(|life| life.program.clone()) });
+            let program = match begun_by {
+                Begun::Seen(program) => program.clone(),
+                Begun::Unseen => life.and_then(|life| life.images.program().cloned()),
+            };
+            ancestors.push(Ancestor { pid: key.pid, program });
             next = life.and_then(|life| life.parent);
+            begun_by = life.map_or(&Begun::Unseen, |life| &life.begun_by);
         }
         ancestors.into()
     }
 
     /// The ancestors of a process whose parent has this number now.
     pub fn ancestors_from(&self, parent: u32) -> Box<[Ancestor]> {
-        self.ancestors(self.newest(parent))
+        self.ancestors(self.newest(parent), &Begun::Unseen)
     }
 
     /// Whether a process is over, with what was true at its end; `None` when it is not on record.

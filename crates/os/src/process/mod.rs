@@ -23,6 +23,8 @@ mod program;
 #[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]
+mod ring;
+#[cfg(target_os = "linux")]
 mod session;
 mod writer;
 
@@ -36,5 +38,7 @@ pub use session::{Origin, origin};
 pub use waxseal_model::actor::ActorSource as Source;
 pub use writer::{Ancestor, Key, State, Window, Writer, boot_time};
 
+/// How many programs are remembered that a process ran before the one that it runs.
+pub const EARLIER: usize = waxseal_model::actor::EARLIER;
 /// How many ancestors of a process are told.
 pub const ANCESTORS: usize = 32;

@@ -30,6 +30,16 @@ impl Processes {
         None
     }
 
+    /// Nothing was tried.
+    pub fn refused(&self) -> &[(Source, String)] {
+        &[]
+    }
+
+    /// No records are kept.
+    pub fn losses(&self) -> u64 {
+        0
+    }
+
     /// Always.
     pub fn started(&self) -> u64 {
         0
@@ -39,6 +49,9 @@ impl Processes {
     pub fn wants_pidfds(&self) -> bool {
         false
     }
+
+    /// Events name no process.
+    pub fn follow(&self, _watcher: &watcher::Watcher) {}
 
     /// There is nothing to take into account.
     pub fn catch_up(&self) {}

@@ -13,6 +13,8 @@ const PATH_CUT: u16 = 1;
 const ARGS_CUT: u16 = 2;
 /// It is a thread of the kernel.
 const KERNEL_THREAD: u16 = 4;
+/// No event of it waited to be read.
+const ALL_READ: u16 = 8;
 /// What stands for an unknown number.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -30,6 +32,8 @@ pub enum Event<'a> {
         args: &'a [u8],
         /// Whether more arguments were left out.
         args_cut: bool,
+        /// No event of the process waited to be read: what it did before then had been read.
+        quiet: bool,
     },
     /// Its last thread ends.
     Exit,
@@ -88,6 +92,7 @@ impl<'a> Record<'a> {
                 names: (flags & PATH_CUT == 0).then_some(path),
                 args,
                 args_cut: flags & ARGS_CUT != 0,
+                quiet: flags & ALL_READ != 0,
             },
             3 => Event::Exit,
             4 => Event::Free,
@@ -159,10 +164,11 @@ pub(crate) mod tests {
     fn each_kind_is_read() {
         let exec = bytes(2, KEY, PARENT, ARGS_CUT, b"sh\0bin\0", b"sh\0-c\0");
         let state = State { uid: 1000, login_uid: None, session: Some(3), cgroup: 9, is_kernel: false };
-        let event = Event::Exec { names: Some(b"sh\0bin\0"), args: b"sh\0-c\0", args_cut: true };
+        let event =
+            Event::Exec { names: Some(b"sh\0bin\0"), args: b"sh\0-c\0", args_cut: true, quiet: false };
         assert_eq!(Record::parse(&exec), Ok(Record::Process { time: 77, key: KEY, event, state }));
-        let cut = bytes(2, KEY, PARENT, PATH_CUT, b"sh\0bin\0", b"");
-        let event = Event::Exec { names: None, args: b"", args_cut: false };
+        let cut = bytes(2, KEY, PARENT, PATH_CUT | ALL_READ, b"sh\0bin\0", b"");
+        let event = Event::Exec { names: None, args: b"", args_cut: false, quiet: true };
         assert_eq!(Record::parse(&cut), Ok(Record::Process { time: 77, key: KEY, event, state }));
         for (kind, path, event) in [
             (1, &b""[..], Event::Fork(PARENT)),

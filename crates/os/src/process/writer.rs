@@ -3,7 +3,7 @@
 use super::program::Program;
 use super::{Source, uptime};
 use std::sync::{Arc, OnceLock};
-use waxseal_model::Timestamp;
+use waxseal_model::{RawPath, Timestamp};
 
 /// A process, told apart from all others that had its number, by the time at which it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,9 @@ pub struct Window {
     pub since: u64,
     /// Not after: by then it was read.
     pub until: u64,
+    /// When the reading began that brought it: it had waited in the kernel's queue until then. 0 when that is not so for
+    /// sure, or when it may be what the kernel did for the process while it became another program.
+    pub read: u64,
 }
 
 /// A process that made a change.
@@ -45,6 +48,11 @@ pub struct Writer {
     pub key: Key,
     /// What it ran, as far as it is known.
     pub program: Option<Arc<Program>>,
+    /// The executables that it ran before, within the window that was asked about, oldest first: any of them may have
+    /// written as well.
+    pub earlier: Box<[RawPath]>,
+    /// Whether there were more of those, or some are not known.
+    pub earlier_cut: bool,
     /// Its users and session.
     pub state: State,
     /// Its control group's path.
@@ -60,7 +68,7 @@ pub struct Writer {
 pub struct Ancestor {
     /// Its number.
     pub pid: u32,
-    /// What it ran last, if it is known.
+    /// What it ran then, if it is known.
     pub program: Option<Arc<Program>>,
 }
 

@@ -63,10 +63,21 @@ impl Watched {
         };
         let options = Options { pidfds: processes.wants_pidfds(), ..Options::default() };
         let watcher = Watcher::start(&[root], options).unwrap();
+        processes.follow(&watcher);
         let processes = Arc::new(processes);
         let server = Arc::clone(&processes);
         let serving = Some(std::thread::spawn(move || server.serve()));
         Watched { dir, processes, watcher, since: uptime(), heard: Heard::new(), serving }
+    }
+
+    /// Nobody takes records any more but who reads.
+    #[must_use]
+    pub fn without_server(mut self) -> Watched {
+        self.processes.end();
+        if let Some(serving) = self.serving.take() {
+            serving.join().unwrap();
+        }
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -79,9 +90,12 @@ impl Watched {
         std::thread::sleep(pause);
         let (before, mut hints) = (uptime(), Vec::new());
         self.watcher.read(&mut hints).unwrap();
+        self.processes.follow(&self.watcher);
         self.processes.catch_up();
-        let window = Window { since: self.since, until: uptime() };
-        self.since = before;
+        let window = Window { since: self.since, until: uptime(), read: before };
+        if self.watcher.is_drained() {
+            self.since = before;
+        }
         for hint in hints {
             match hint {
                 Hint::Name { path, process, .. } => self.hear(path.name(), process, window),

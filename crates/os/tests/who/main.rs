@@ -10,6 +10,7 @@
 )]
 
 mod fixture;
+mod losses;
 mod reuse;
 mod stories;
 mod writers;

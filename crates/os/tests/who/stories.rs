@@ -108,3 +108,63 @@ fn another_user_is_seen_even_without_another_program() {
     let writer = heard.get(&b"a"[..]).unwrap().last().unwrap().clone().unwrap();
     assert_eq!(processes.state_now(&writer).uid, 65534);
 }
+
+/// What is told of everything that had a part in a file: each process, with what it was before.
+fn parts(heard: &Heard, name: &str) -> Vec<(String, Vec<String>)> {
+    let writers = heard.get(name.as_bytes()).unwrap();
+    let text = |exe: &waxseal_model::RawPath| exe.to_string();
+    let known = writers.iter().map(|writer| writer.as_ref().unwrap());
+    known.map(|writer| (program_of(writer).0, writer.earlier.iter().map(text).collect())).collect()
+}
+
+#[test]
+fn who_writes_and_becomes_another_program_is_not_taken_for_that_alone() {
+    for pause in [0, 5, 50] {
+        let Some(mut watched) =
+            with_record("who_writes_and_becomes_another_program_is_not_taken_for_that_alone")
+        else {
+            return;
+        };
+        let (_, heard) = watched.while_doing(Duration::from_millis(pause), |dir| {
+            for n in 0..100 {
+                shell(&format!("echo x > a{n}; exec sleep 0"), dir);
+                // The shell's child opens the file, and then becomes another program.
+                shell(&format!("sleep 0 > b{n}; true"), dir);
+                shell(&format!("echo x > c{n}; exec env env env sh -c 'exec sleep 0'"), dir);
+            }
+        });
+        let shell = real("sh");
+        let mut late = 0;
+        for n in 0..100 {
+            for kind in ["a", "b", "c"] {
+                let parts = parts(&heard, &format!("{kind}{n}"));
+                let by_shell =
+                    |(exe, earlier): &(String, Vec<String>)| *exe == shell || earlier.contains(&shell);
+                assert!(parts.iter().all(by_shell), "{kind}{n}: {parts:?}");
+                late += usize::from(parts.iter().any(|(exe, _)| *exe != shell));
+            }
+        }
+        println!("{pause} ms a read: {late} of 300 had become another program when they were told");
+        assert!(late > 0 || pause == 0);
+    }
+}
+
+#[test]
+fn who_becomes_a_program_while_nothing_waits_was_nothing_else() {
+    let Some(mut watched) = with_record("who_becomes_a_program_while_nothing_waits_was_nothing_else") else {
+        return;
+    };
+    let mut alone = 0;
+    for n in 0..50 {
+        watched.read(Duration::ZERO);
+        let file = watched.path(&n.to_string());
+        assert!(Command::new("touch").arg(file).status().unwrap().success());
+        let (_, heard) = watched.while_doing(Duration::ZERO, |_| ());
+        let parts = parts(&heard, &n.to_string());
+        assert!(parts.iter().all(|(exe, _)| *exe == real("touch")), "{parts:?}");
+        alone += usize::from(parts.iter().all(|(_, earlier)| earlier.is_empty()));
+    }
+    // Others may write on the same filesystem just then.
+    assert!(alone > 0, "{alone}");
+    println!("{alone} of 50");
+}

@@ -33,11 +33,18 @@ fn who_may_write_is_read_and_judged() {
     let php = actor("/usr/sbin/php-fpm8.2", &["/sbin/init"]);
     let below = actor("/bin/sh", &["/usr/bin/git", "/sbin/init"]);
     assert_eq!(judge(&[]), Severity::Low);
-    assert_eq!(judge(&[php.clone(), below]), Severity::Low);
+    assert_eq!(judge(&[php.clone(), below.clone()]), Severity::Low);
     // A name that it gave itself, one among several, one that is not known, and one in a container.
     let named = Actor { args: vec!["/usr/bin/git".into()], ..actor("/bin/sh", &["/sbin/init"]) };
     assert_eq!(judge(&[php.clone(), named]), Severity::Critical);
     assert_eq!(judge(&[Actor::unknown(7)]), Severity::Critical);
+    // What it was a moment before counts as much.
+    let path = |text: &str| RawPath::new(text.as_bytes());
+    let was = |earlier: &str| Actor { earlier: vec![path(earlier)], ..php.clone() };
+    assert_eq!(judge(&[was("/bin/sh")]), Severity::Critical);
+    assert_eq!(judge(&[was("/usr/bin/git")]), Severity::Low);
+    assert_eq!(judge(&[Actor { earlier: vec![path("/bin/sh")], ..below.clone() }]), Severity::Low);
+    assert_eq!(judge(&[Actor { earlier_cut: true, ..php.clone() }]), Severity::Critical);
     let container = Container { id: "1".into(), runtime: "docker".into(), pod: None };
     assert_eq!(judge(&[Actor { container: Some(container), ..php.clone() }]), Severity::Critical);
     assert_eq!(crate::severity_by(&config.watches[1], Severity::Low, &[Actor::unknown(7)]), Severity::Low);

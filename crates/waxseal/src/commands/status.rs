@@ -146,6 +146,7 @@ impl Facts<'_> {
         match &self.monitor {
             Some(holder) => {
                 writeln!(out, "monitor   running: {}", monitor_text(holder))?;
+                refused_text(&mut out, holder)?;
                 coverage_text(&mut out, holder)?;
             }
             None => writeln!(out, "monitor   not running: start it with `waxseal watch`")?,
@@ -203,6 +204,16 @@ pub fn monitor_text(holder: &str) -> String {
     };
     let actors = object.get("actors").map(|_| format!(", actors by {}", text("actors"))).unwrap_or_default();
     format!("pid {}, {}{actors}, since {}", text("pid"), text("backend"), text("since"))
+}
+
+/// Why it is not known better who makes a change, as the lock's line says.
+fn refused_text(out: &mut impl Write, holder: &str) -> std::io::Result<()> {
+    let Ok(object) = serde_json::from_str::<Object>(holder) else { return Ok(()) };
+    let shown = |value: &Value| escape::for_people(value.as_str().unwrap_or_default().as_bytes());
+    for refused in object.get("actors_refused").and_then(Value::as_array).into_iter().flatten() {
+        writeln!(out, "actors    no {}: {}", shown(&refused["source"]), shown(&refused["error"]))?;
+    }
+    Ok(())
 }
 
 /// What watches where, and what only scans find, as the lock's line says.

@@ -14,10 +14,10 @@ use crate::output::{describe, json_line, say, style, warn};
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
-use waxseal_engine::monitor::{Applied, Event, Monitor, Rules};
+use waxseal_engine::monitor::{Applied, Event, KnownBy, Monitor, Rules};
 use waxseal_engine::trust;
 use waxseal_model::json::{self, Object};
-use waxseal_model::{Actor, ActorSource, Change, RawPath, Timestamp};
+use waxseal_model::{Actor, Change, RawPath, Timestamp, escape};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{clock, limits, watcher};
 use waxseal_store::{Lock, StateDir, Store, StoreError};
@@ -73,16 +73,16 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         }
     })?;
     let mut loader = config_file::Loader::new(context, text);
-    let mut actors = None;
+    let mut actors: Option<KnownBy> = None;
     started.run(&mut |asked| loader.load(asked), &mut |event| {
         if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
             if let Event::Ready { actors: by, .. } = &event {
-                actors = *by;
+                actors.clone_from(by);
             }
             // The shorter one where the disk has no room for more.
             let backend = backends(coverage);
-            let _ = lock.describe(&holder(since, &backend, actors, coverage))
-                || lock.describe(&holder(since, &backend, actors, &[]));
+            let _ = lock.describe(&holder(since, &backend, actors.as_ref(), coverage))
+                || lock.describe(&holder(since, &backend, actors.as_ref(), &[]));
         }
         teller.tell(event);
     })?;
@@ -94,7 +94,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
 fn holder(
     since: Timestamp,
     backend: &str,
-    actors: Option<ActorSource>,
+    actors: Option<&KnownBy>,
     coverage: &[watcher::Coverage],
 ) -> String {
     let mut object = Object::new();
@@ -111,10 +111,19 @@ fn holder(
     if line.len() <= Lock::LONGEST_LINE { line } else { short }
 }
 
-/// How it is known who makes a change.
-fn put_source(object: &mut Object, actors: Option<ActorSource>) {
-    if let Some(actors) = actors {
-        object.insert("actors".into(), actors.name().into());
+/// How it is known who makes a change, and why not by something better.
+fn put_source(object: &mut Object, actors: Option<&KnownBy>) {
+    let Some(KnownBy { source, refused }) = actors else { return };
+    object.insert("actors".into(), source.name().into());
+    let refused = refused.iter().map(|(source, why)| {
+        let mut object = Object::new();
+        object.insert("source".into(), source.name().into());
+        object.insert("error".into(), why.clone().into());
+        Value::from(object)
+    });
+    let refused: Vec<Value> = refused.collect();
+    if !refused.is_empty() {
+        object.insert("actors_refused".into(), refused.into());
     }
 }
 
@@ -156,7 +165,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn tell(&self, event: Event) {
         match event {
-            Event::Ready { coverage, watching, actors } => self.ready(&coverage, watching, actors),
+            Event::Ready { coverage, watching, actors } => self.ready(&coverage, watching, actors.as_ref()),
             Event::Changed(change) => self.changed(&change),
             Event::Resolved(change) => self.resolved(&change),
             Event::Touched(path, actors) => self.touched(&path, &actors),
@@ -182,7 +191,7 @@ impl Teller<'_> {
         self.print(|out| json_line(out, object));
     }
 
-    fn ready(&self, coverage: &[watcher::Coverage], watching: u64, actors: Option<ActorSource>) {
+    fn ready(&self, coverage: &[watcher::Coverage], watching: u64, actors: Option<&KnownBy>) {
         let backend = backends(coverage);
         if self.context.json {
             let mut object = json::object("ready");
@@ -195,8 +204,12 @@ impl Teller<'_> {
         }
         let entries = describe::counted(watching, "entry", "entries");
         say(self.context, &format!("watching {entries} with {backend}; end with Ctrl-C"));
-        let who = actors.map_or("not known here", describe::actor_source);
+        let who = actors.map_or("not known here", |by| describe::actor_source(by.source));
         say(self.context, &format!("who makes a change is {who}"));
+        for (source, why) in actors.into_iter().flat_map(|by| &by.refused) {
+            let why = escape::for_people(why.as_bytes());
+            say(self.context, &format!("{} cannot be had here: {why}", describe::actor_source_name(*source)));
+        }
         say(self.context, &format!("only scans find: {}", blind(coverage).join("; ")));
     }
 

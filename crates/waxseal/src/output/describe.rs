@@ -111,15 +111,26 @@ pub fn actor_source(source: ActorSource) -> &'static str {
     }
 }
 
+/// A way to know who makes a change, and its name.
+pub fn actor_source_name(source: ActorSource) -> String {
+    let what = match source {
+        ActorSource::ExecCache => "a record of every process",
+        ActorSource::Audit => "the system's audit records",
+        ActorSource::ProcConnector => "the kernel's word on each new process",
+        ActorSource::Pidfd => "what processes say of themselves",
+    };
+    format!("{what} ({})", source.name())
+}
+
 /// Who made a change, in a line.
 pub fn actor(actor: &Actor) -> String {
-    let Some(exe) = &actor.exe else {
-        return match actor.source {
-            None => format!("an unknown process (its number was {})", actor.pid),
-            Some(_) => format!("process {}", actor.pid),
-        };
+    if actor.source.is_none() {
+        return format!("an unknown process (its number was {})", actor.pid);
+    }
+    let mut text = match &actor.exe {
+        Some(exe) => format!("{exe} [{}]", actor.pid),
+        None => format!("process {}", actor.pid),
     };
-    let mut text = format!("{exe} [{}]", actor.pid);
     if let Some(uid) = actor.uid {
         text.push_str(&format!(" as {}", named_or_number(uid, actor.user.as_deref())));
     }
@@ -136,6 +147,7 @@ pub fn actor(actor: &Actor) -> String {
         let id: String = container.id.chars().take(12).collect();
         text.push_str(&format!(", {} container {}", container.runtime, escape::for_people(id.as_bytes())));
     }
+    text.push_str(&earlier(actor));
     let line = actor.args.iter().map(|arg| escape::for_people(arg.as_bytes())).collect::<Vec<_>>().join(" ");
     if !line.is_empty() {
         let shown: String = line.chars().take(ARGUMENTS).collect();
@@ -143,6 +155,19 @@ pub fn actor(actor: &Actor) -> String {
         text.push_str(&format!(": {shown}{cut}"));
     }
     text
+}
+
+/// What an actor was before, in words.
+fn earlier(actor: &Actor) -> String {
+    let programs: Vec<String> = actor.earlier.iter().map(ToString::to_string).collect();
+    match (programs.join(", then "), actor.earlier_cut) {
+        (programs, _) if programs.is_empty() && !actor.earlier_cut => programs,
+        (programs, false) => format!(", which had been {programs} a moment before"),
+        (programs, true) if programs.is_empty() => {
+            ", which may have been another program a moment before".into()
+        }
+        (programs, true) => format!(", which had been {programs} a moment before, and perhaps others"),
+    }
 }
 
 /// How many characters of the arguments are shown to people.

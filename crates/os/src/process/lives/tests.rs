@@ -17,7 +17,7 @@ fn lives() -> Lives {
 }
 
 fn exec(name: &[u8]) -> Event<'_> {
-    Event::Exec { names: Some(name), args: name, args_cut: false }
+    Event::Exec { names: Some(name), args: name, args_cut: false, quiet: false }
 }
 
 fn happen(lives: &mut Lives, time: u64, key: Key, event: Event<'_>) {
@@ -39,7 +39,7 @@ fn end(lives: &mut Lives, key: Key, at: u64) {
 
 /// The executable's name of who had the number within a window; `?` when that cannot be told, `-` for a stranger.
 fn who(lives: &mut Lives, pid: u32, since: u64, until: u64) -> String {
-    match lives.writer(pid, Window { since, until }) {
+    match lives.writer(pid, Window { since, until, read: 0 }) {
         Answer::Known(writer) => name(writer.program.as_ref()),
         Answer::Stranger => "-".into(),
         Answer::Doubtful => "?".into(),
@@ -98,9 +98,10 @@ fn a_copy_runs_what_its_parent_ran_then() {
     assert_eq!(who(&mut lives, 8, 20, 40), "/a");
     assert_eq!(who(&mut lives, 7, 35, 40), "/b");
     end(&mut lives, a, 50);
-    let Answer::Known(writer) = lives.writer(8, Window { since: 60, until: 60 }) else { panic!() };
+    let Answer::Known(writer) = lives.writer(8, Window { since: 60, until: 60, read: 0 }) else { panic!() };
     let parents: Vec<_> = writer.parents.iter().map(|one| (one.pid, name(one.program.as_ref()))).collect();
-    assert_eq!(parents, [(7, "/b".to_string()), (1, "/init".to_string())]);
+    // What began it, not what that became.
+    assert_eq!(parents, [(7, "/a".to_string()), (1, "/init".to_string())]);
 }
 
 fn shown(pid: u32, start: u64, parent: u32, exe: &[u8]) -> Process {
@@ -130,7 +131,8 @@ fn what_proc_shows_and_what_is_told_are_one_process() {
     lives.set_complete(7 * SECOND);
     assert_eq!(who(&mut lives, 7, 7 * SECOND, 8 * SECOND), "/b");
     assert_eq!(lives.size().0, 2);
-    let Answer::Known(writer) = lives.writer(7, Window { since: 7 * SECOND, until: 8 * SECOND }) else {
+    let Answer::Known(writer) = lives.writer(7, Window { since: 7 * SECOND, until: 8 * SECOND, read: 0 })
+    else {
         panic!()
     };
     assert_eq!(writer.cgroup.as_deref(), Some(&b"/a.slice"[..]));
@@ -200,7 +202,9 @@ fn an_ancestor_that_is_over_is_kept_for_its_children() {
         let one = start(&mut lives, 100 + n, at, b"short\0");
         end(&mut lives, one, at + 5);
     }
-    let Answer::Known(writer) = lives.writer(3, Window { since: 1500, until: 2000 }) else { panic!() };
+    let Answer::Known(writer) = lives.writer(3, Window { since: 1500, until: 2000, read: 0 }) else {
+        panic!()
+    };
     assert_eq!(name(writer.parents[0].program.as_ref()), "/parent");
     end(&mut lives, key(3, 3), 2000);
     assert!(lives.lives.contains_key(&parent));
@@ -243,7 +247,7 @@ fn arguments_and_crowds_are_bounded() {
     for n in 0..1000u32 {
         let child = key(100 + n, u64::from(n) + 10);
         happen(&mut lives, u64::from(n) + 10, child, Event::Fork(key(1, 1)));
-        let event = Event::Exec { names: Some(b"a\0"), args: &args, args_cut: true };
+        let event = Event::Exec { names: Some(b"a\0"), args: &args, args_cut: true, quiet: false };
         happen(&mut lives, u64::from(n) + 10, child, event);
         assert!(lives.size().1 <= 50_000 + 2048, "{:?}", lives.size());
     }
@@ -259,7 +263,7 @@ fn groups_are_known_by_their_numbers() {
     let state = State { cgroup: 9, ..STATE };
     let event = Event::Fork(key(1, 1));
     lives.apply(&Record::Process { time: 10, key: key(7, 10), event, state });
-    let group = |lives: &mut Lives, pid| match lives.writer(pid, Window { since: 90, until: 99 }) {
+    let group = |lives: &mut Lives, pid| match lives.writer(pid, Window { since: 90, until: 99, read: 0 }) {
         Answer::Known(writer) => writer.cgroup.as_deref().map(<[u8]>::to_vec),
         _ => panic!(),
     };
