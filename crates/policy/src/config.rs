@@ -13,6 +13,8 @@ pub struct Config {
     pub watches: Vec<Watch>,
     /// How the periodic scans run.
     pub scan: Scan,
+    /// How it is known who makes changes.
+    pub actors: Actors,
     /// What is kept of file contents.
     pub evidence: Evidence,
     /// `[alerts]`
@@ -64,6 +66,14 @@ pub struct Watch {
     pub optional: bool,
     /// Who may write: where there are such rules, whom none of them allows makes a change more severe.
     pub actors: Vec<ActorRule>,
+}
+
+/// How it is known who makes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Actors {
+    /// Whether the audit system may be given rules of our own, and switched on: only then, and only where it has to stand in
+    /// for a better source.
+    pub audit_rules: bool,
 }
 
 /// Programs that may write what a watch covers.

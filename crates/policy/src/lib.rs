@@ -14,7 +14,9 @@ mod show;
 mod template;
 pub mod units;
 
-pub use config::{ActorRule, ChangeRule, Config, Evidence, Keep, Restore, Route, Scan, Threads, Watch};
+pub use config::{
+    ActorRule, Actors, ChangeRule, Config, Evidence, Keep, Restore, Route, Scan, Threads, Watch,
+};
 pub use parse::{ConfigErrors, Problem, parse};
 pub use paths::{Component, GlobPath, WatchPath, WatchPathError, escape_literal};
 pub use rules::{Owner, Rules, severity_by, severity_of};

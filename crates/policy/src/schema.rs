@@ -75,9 +75,10 @@ pub(crate) const SECTIONS: [(&str, &[Key], &str); 6] = [
 ];
 
 /// All sections by name, in the order of the contract.
-pub(crate) const SECTION_NAMES: [&str; 11] = [
+pub(crate) const SECTION_NAMES: [&str; 12] = [
     "watch",
     "scan",
+    "actors",
     "evidence",
     "alerts",
     "channel",

@@ -43,6 +43,9 @@ pub fn show(config: &Config) -> String {
         show_watch(&mut out, watch);
     }
     show_scan(&mut out, config);
+    if header(&mut out, config, "actors", "[actors]") {
+        line(&mut out, "audit_rules", &config.actors.audit_rules.to_string());
+    }
     if header(&mut out, config, "evidence", "[evidence]") {
         line(&mut out, "budget", &quote(&units::format_size(config.evidence.budget)));
     }

@@ -166,7 +166,8 @@ impl<'a> Monitor<'a> {
     pub fn start(self) -> Result<Started<'a>, EngineError> {
         let roots = roots_of(&self.rules.coverage);
         // Before the watch: whoever causes an event is on record then.
-        let processes = Processes::start().or_else(|_| Processes::without_record());
+        let audit_rules = self.rules.coverage.config().actors.audit_rules;
+        let processes = Processes::start(audit_rules).or_else(|_| Processes::without_record());
         let processes = processes.map_err(|error| EngineError::Watch(error.to_string()))?;
         let options = watcher::Options {
             queue_limit: QUEUE_LIMIT,

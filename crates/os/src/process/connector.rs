@@ -4,16 +4,16 @@
 //! is over by the time it is asked stays unknown, so this knows less than the programs in the kernel do. The messages are
 //! those of `include/uapi/linux/connector.h` and `cn_proc.h`.
 
+use super::netlink::{HEADER, Socket, split, word};
 use std::io::Error;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The connector's name for news of processes: `CN_IDX_PROC` and `CN_VAL_PROC`.
 const PROC: u32 = 1;
 /// `PROC_CN_MCAST_LISTEN`
 const LISTEN: u32 = 1;
-/// Header of netlink (`struct nlmsghdr`), then that of the connector (`struct cn_msg`).
-const NETLINK: usize = 16;
-const HEADERS: usize = NETLINK + 20;
+/// The header of netlink, then that of the connector (`struct cn_msg`).
+const HEADERS: usize = HEADER + 20;
 /// How many bytes the kernel may keep for us; it counts each message several times over.
 const ROOM: libc::c_int = 4 << 20;
 /// One message is some 80 bytes.
@@ -37,7 +37,7 @@ pub enum News {
 
 /// The socket.
 #[derive(Debug)]
-pub struct Connector(OwnedFd);
+pub struct Connector(Socket);
 
 impl Connector {
     /// Begins to listen.
@@ -45,26 +45,9 @@ impl Connector {
     /// # Errors
     /// Without the right, or in a kernel without it.
     pub fn listen() -> Result<Connector, Error> {
-        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: no pointers; the result is checked, and owned from there on.
-        #[allow(unsafe_code, reason = "netlink has no safe wrapper here")]
-        let socket = unsafe {
-            match libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR) {
-                -1 => return Err(Error::last_os_error()),
-                fd => OwnedFd::from_raw_fd(fd),
-            }
-        };
-        // Root may have more than the limit; whoever may not has what the limit gives.
-        if set_room(&socket, libc::SO_RCVBUFFORCE).is_err() {
-            set_room(&socket, libc::SO_RCVBUF)?;
-        }
-        bind(&socket)?;
-        let request = request(std::process::id());
-        match rustix::io::write(&socket, &request) {
-            Ok(sent) if sent == request.len() => Ok(Connector(socket)),
-            Ok(_) => Err(Error::other("the request was cut")),
-            Err(error) => Err(error.into()),
-        }
+        let socket = Socket::open(libc::NETLINK_CONNECTOR, PROC, ROOM)?;
+        socket.send(&request(std::process::id()))?;
+        Ok(Connector(socket))
     }
 
     /// Hands on all that there is; whether nothing was lost. `each` also gets the time of the event, in nanoseconds of
@@ -73,10 +56,10 @@ impl Connector {
         let mut buffer = [0; BUFFER];
         let mut complete = true;
         loop {
-            match rustix::io::read(&self.0, &mut buffer) {
-                Ok(0) => return complete,
-                Ok(size) => {
-                    let mut rest = buffer.get(..size).unwrap_or_default();
+            match self.0.receive(&mut buffer) {
+                Ok([]) => return complete,
+                Ok(bytes) => {
+                    let mut rest = bytes;
                     while let Some((message, after)) = split(rest) {
                         if let Some((news, time)) = parse(message) {
                             each(news, time);
@@ -84,7 +67,6 @@ impl Connector {
                         rest = after;
                     }
                 }
-                Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return complete,
                 // No room was left for what happened meanwhile.
                 Err(rustix::io::Errno::NOBUFS) => complete = false,
@@ -98,28 +80,6 @@ impl AsFd for Connector {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-#[allow(unsafe_code, reason = "this option has no safe wrapper here")]
-fn set_room(socket: &OwnedFd, option: libc::c_int) -> Result<(), Error> {
-    let (room, size) = (ROOM, size_of::<libc::c_int>() as libc::socklen_t);
-    // SAFETY: the pointer is to an integer of the size that is given, and outlives the call.
-    let answer = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const room).cast(), size)
-    };
-    if answer == 0 { Ok(()) } else { Err(Error::last_os_error()) }
-}
-
-#[allow(unsafe_code, reason = "netlink has no safe wrapper here")]
-fn bind(socket: &OwnedFd) -> Result<(), Error> {
-    // SAFETY: all zero bytes are a valid address.
-    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-    address.nl_groups = PROC;
-    let size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-    // SAFETY: the pointer is to an address of the size that is given, and outlives the call.
-    let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
-    if answer == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
 /// Asks for the news: both headers, and one word.
@@ -139,16 +99,9 @@ fn request(pid: u32) -> Vec<u8> {
     bytes
 }
 
-/// The first message, and what comes after it.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = usize::try_from(word(bytes, 0)?).ok().filter(|length| *length >= NETLINK)?;
-    let message = bytes.get(..length)?;
-    Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
 /// What a message says, and when that was (`struct proc_event`).
 fn parse(message: &[u8]) -> Option<(News, u64)> {
-    if word(message, NETLINK)? != PROC || word(message, NETLINK + 4)? != PROC {
+    if word(message, HEADER)? != PROC || word(message, HEADER + 4)? != PROC {
         return None;
     }
     let event = message.get(HEADERS..)?;
@@ -175,10 +128,6 @@ fn parse(message: &[u8]) -> Option<(News, u64)> {
         _ => return None,
     };
     Some((news, time))
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]

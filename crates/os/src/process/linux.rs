@@ -1,5 +1,6 @@
 //! The record of processes on Linux.
 
+use super::audit::Audit;
 use super::connector::{Connector, News};
 use super::kernel::Feed as Kernel;
 use super::lives::{Answer, Lives};
@@ -28,8 +29,8 @@ pub struct Processes {
     /// What better sources said when they were refused.
     refused: Vec<(Source, String)>,
     inner: Mutex<Inner>,
-    /// The descriptor to wait for, and how to end the waiting.
-    ring: Option<OwnedFd>,
+    /// The descriptors to wait for, and how to end the waiting.
+    news: Vec<OwnedFd>,
     end: OwnedFd,
 }
 
@@ -38,6 +39,8 @@ pub struct Processes {
 enum Feed {
     /// Records by programs in the kernel.
     Kernel(Box<Kernel>),
+    /// Numbers by the proc connector, programs by the audit system.
+    Audit(Box<Audit>),
     /// Numbers by the proc connector; `/proc` knows more.
     Connector(Connector),
 }
@@ -55,14 +58,15 @@ struct Inner {
 }
 
 impl Processes {
-    /// Begins to know, from the best source that there is.
+    /// Begins to know, from the best source that there is. With `audit_rules`, the audit system is given rules of our own
+    /// where it has none that tell of programs.
     ///
     /// # Errors
     /// Only for want of open files; a source that is refused makes room for the next.
-    pub fn start() -> std::io::Result<Processes> {
+    pub fn start(audit_rules: bool) -> std::io::Result<Processes> {
         let mut refused = Vec::new();
-        for source in [Source::ExecCache, Source::ProcConnector] {
-            match Feed::of(source) {
+        for source in [Source::ExecCache, Source::Audit, Source::ProcConnector] {
+            match Feed::of(source, audit_rules) {
                 Ok(feed) => return Processes::with(source, Some(feed), refused),
                 Err(why) => refused.push((source, why)),
             }
@@ -70,12 +74,12 @@ impl Processes {
         Processes::with(Source::Pidfd, None, refused)
     }
 
-    /// Begins to know from this source alone.
+    /// Begins to know from this source alone, as [`Processes::start`] would.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn from(source: Source) -> Result<Processes, String> {
-        let feed = if source == Source::Pidfd { None } else { Some(Feed::of(source)?) };
+    pub fn from(source: Source, audit_rules: bool) -> Result<Processes, String> {
+        let feed = if source == Source::Pidfd { None } else { Some(Feed::of(source, audit_rules)?) };
         Processes::with(source, feed, Vec::new()).map_err(|error| error.to_string())
     }
 
@@ -84,11 +88,12 @@ impl Processes {
         feed: Option<Feed>,
         refused: Vec<(Source, String)>,
     ) -> std::io::Result<Processes> {
-        let ring = feed.as_ref().map(|feed| feed.as_fd().try_clone_to_owned()).transpose()?;
+        let news = feed.as_ref().map_or(Vec::new(), Feed::descriptors);
+        let news = news.iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<_, _>>()?;
         let mut inner = Inner { lives: Lives::new(source), feed, followed: 0, seeded: None, losses: 0 };
         inner.seed();
         let end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Processes { source, started: uptime(), refused, inner: Mutex::new(inner), ring, end })
+        Ok(Processes { source, started: uptime(), refused, inner: Mutex::new(inner), news, end })
     }
 
     /// Asks `/proc` alone, after the event.
@@ -117,7 +122,7 @@ impl Processes {
 
     /// Whether events are to come with descriptors of processes.
     pub fn wants_pidfds(&self) -> bool {
-        matches!(self.source, Source::Pidfd | Source::ProcConnector)
+        self.source != Source::ExecCache
     }
 
     /// How often records were lost: each time, what happened before is not known any more.
@@ -159,21 +164,21 @@ impl Processes {
     /// Keeps the record from overflowing, until [`Processes::end`] is called. For a thread of its own; it sleeps while
     /// little happens.
     pub fn serve(&self) {
-        let Some(ring) = &self.ring else { return };
-        if self.source == Source::ProcConnector {
+        if self.news.is_empty() {
+            return;
+        }
+        if self.wants_pidfds() {
             // Whoever is asked late has ended.
             watcher::raise_priority();
         }
         loop {
-            let mut fds = [
-                PollFd::from_borrowed_fd(self.end.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(ring.as_fd(), PollFlags::IN),
-            ];
+            let descriptors = [&self.end].into_iter().chain(&self.news);
+            let mut fds: Vec<PollFd<'_>> = descriptors.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
-            if !fds[0].revents().is_empty() {
+            if fds.first().is_some_and(|end| !end.revents().is_empty()) {
                 return;
             }
             self.catch_up();
@@ -191,7 +196,7 @@ impl Processes {
         let mut inner = self.lock();
         if inner.feed.is_some() {
             match inner.lives.writer(pid, window) {
-                Answer::Known(writer) if writer.program.is_none() && self.source == Source::ProcConnector => {
+                Answer::Known(writer) if writer.program.is_none() && self.wants_pidfds() => {
                     return Some(inner.ask(pid, pidfd, window).unwrap_or(writer));
                 }
                 Answer::Known(writer) => return Some(writer),
@@ -272,6 +277,7 @@ impl Inner {
                     lives.apply(&record);
                 }
             }),
+            Feed::Audit(audit) => audit.catch_up(lives),
             Feed::Connector(connector) => take_news(connector, lives),
         }
     }
@@ -309,8 +315,7 @@ impl Inner {
 fn take_news(connector: &Connector, lives: &mut Lives) -> bool {
     let mut queue = VecDeque::new();
     // The connector tells times by the clock that stands still while the system sleeps.
-    let monotonic = nanoseconds(rustix::time::ClockId::Monotonic);
-    let slept = uptime().saturating_sub(monotonic);
+    let slept = slept();
     let mut complete = connector.drain(&mut |news, time| queue.push_back((news, time)));
     while let Some((news, time)) = queue.pop_front() {
         let time = time.saturating_add(slept);
@@ -382,6 +387,18 @@ pub fn uptime() -> u64 {
     nanoseconds(rustix::time::ClockId::Boottime)
 }
 
+/// How long the system has slept, in nanoseconds.
+pub fn slept() -> u64 {
+    let monotonic = nanoseconds(rustix::time::ClockId::Monotonic);
+    uptime().saturating_sub(monotonic)
+}
+
+/// When the system started by the clock on the wall as it goes now, in nanoseconds; rather too late than too early.
+pub fn boot_by_wall() -> u64 {
+    let up = uptime();
+    nanoseconds(rustix::time::ClockId::Realtime).saturating_sub(up)
+}
+
 fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
@@ -389,7 +406,7 @@ fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
 }
 
 impl Feed {
-    fn of(source: Source) -> Result<Feed, String> {
+    fn of(source: Source, audit_rules: bool) -> Result<Feed, String> {
         in_first_namespace()?;
         match source {
             Source::ExecCache => Kernel::attach().map(Box::new).map(Feed::Kernel),
@@ -397,16 +414,17 @@ impl Feed {
                 let listening = Connector::listen().map(Feed::Connector);
                 listening.map_err(|error| format!("the proc connector cannot be listened to: {error}"))
             }
-            Source::Audit | Source::Pidfd => Err("there is no such record".into()),
+            Source::Audit => Audit::listen(audit_rules).map(Box::new).map(Feed::Audit),
+            Source::Pidfd => Err("there is no such record".into()),
         }
     }
-}
 
-impl AsFd for Feed {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// What to wait for.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match self {
-            Feed::Kernel(kernel) => kernel.as_fd(),
-            Feed::Connector(connector) => connector.as_fd(),
+            Feed::Kernel(kernel) => vec![kernel.as_fd()],
+            Feed::Audit(audit) => audit.descriptors().into(),
+            Feed::Connector(connector) => vec![connector.as_fd()],
         }
     }
 }

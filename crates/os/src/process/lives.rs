@@ -261,7 +261,7 @@ impl Lives {
         life.writer = None;
         if let Some(now) = now {
             life.state = now.state;
-            life.cgroup = now.cgroup.map(|path| Arc::from(&*path));
+            life.cgroup = now.cgroup.map(|path| Arc::from(&*path)).or_else(|| life.cgroup.take());
             life.asked = Some(asked);
         }
         self.make_room(time);

@@ -5,6 +5,8 @@
 //! cannot be asked: programs in the kernel tell of every process that begins, becomes another program, and ends.
 
 #[cfg(target_os = "linux")]
+mod audit;
+#[cfg(target_os = "linux")]
 mod btf;
 #[cfg(target_os = "linux")]
 mod connector;
@@ -14,6 +16,8 @@ mod kernel;
 mod linux;
 #[cfg(target_os = "linux")]
 mod lives;
+#[cfg(target_os = "linux")]
+mod netlink;
 #[cfg(not(target_os = "linux"))]
 mod other;
 #[cfg(target_os = "linux")]
@@ -28,6 +32,8 @@ mod ring;
 mod session;
 mod writer;
 
+#[cfg(target_os = "linux")]
+pub use audit::record as audit_record;
 #[cfg(target_os = "linux")]
 pub use linux::{Processes, uptime};
 #[cfg(not(target_os = "linux"))]

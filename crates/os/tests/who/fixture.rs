@@ -35,7 +35,7 @@ pub fn with_record(test: &str) -> Option<Watched> {
         println!("SKIPPED {test}: needs root");
         return None;
     }
-    let processes = Processes::start().unwrap();
+    let processes = Processes::start(false).unwrap();
     if processes.source() != Some(Source::ExecCache) {
         println!("SKIPPED {test}: BPF is refused here: {:?}", processes.refused());
         return None;
@@ -45,7 +45,7 @@ pub fn with_record(test: &str) -> Option<Watched> {
 
 /// What the proc connector tells; `None`, said aloud, where that is refused.
 pub fn from_connector(test: &str) -> Option<Processes> {
-    match Processes::from(Source::ProcConnector) {
+    match Processes::from(Source::ProcConnector, false) {
         Ok(processes) => Some(processes),
         Err(why) => {
             println!("SKIPPED {test}: {why}");

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and says what it skips"
 )]
 
+mod audit;
 mod fixture;
 mod losses;
 mod reuse;

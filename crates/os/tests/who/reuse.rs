@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use waxseal_os::process::Processes;
 
-const TIMES: usize = 500;
+pub const TIMES: usize = 500;
 
 /// `struct clone_args` of the kernel (`include/uapi/linux/sched.h`).
 #[repr(C)]
@@ -87,7 +87,7 @@ fn all_as_one(dir: &Path) {
     }
 }
 
-fn judge(watched: &mut Watched, pause: Duration) -> (usize, usize) {
+pub fn judge(watched: &mut Watched, pause: Duration) -> (usize, usize) {
     let ((), heard) = watched.while_doing(pause, all_as_one);
     let (mut right, mut unknown) = (0, 0);
     for number in 0..TIMES {

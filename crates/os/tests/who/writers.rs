@@ -6,11 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 use waxseal_os::process::Processes;
 
-const WRITERS: usize = 1000;
+pub const WRITERS: usize = 1000;
 
 /// How one writes.
 #[derive(Debug, Clone, Copy)]
-enum How {
+pub enum How {
     Shell,
     Touch,
 }
@@ -47,13 +47,13 @@ fn storm(how: How, dir: &Path, at_once: usize) -> Vec<u32> {
 }
 
 #[derive(Debug, PartialEq, Clone, Copy)]
-struct Score {
+pub struct Score {
     /// Every event of a file was traced to the process that wrote it, with its program and arguments.
-    right: usize,
+    pub right: usize,
     /// Some were, and the others were not traced.
-    partly: usize,
-    unknown: usize,
-    wrong: usize,
+    pub partly: usize,
+    pub unknown: usize,
+    pub wrong: usize,
 }
 
 fn score(how: How, pids: &[u32], heard: &Heard, dir: &Path) -> Score {
@@ -86,14 +86,14 @@ fn score(how: How, pids: &[u32], heard: &Heard, dir: &Path) -> Score {
     score
 }
 
-fn run(watched: &mut Watched, how: How, at_once: usize, busy: Duration) -> Score {
+pub fn run(watched: &mut Watched, how: How, at_once: usize, busy: Duration) -> Score {
     let (pids, heard) = watched.while_doing(busy, |dir| storm(how, dir, at_once));
     let score = score(how, &pids, &heard, watched.dir.path());
     println!("{how:?}, {at_once} at once, {busy:?} a read, {:?}: {score:?}", watched.processes.source());
     score
 }
 
-const ALL_RIGHT: Score = Score { right: WRITERS, partly: 0, unknown: 0, wrong: 0 };
+pub const ALL_RIGHT: Score = Score { right: WRITERS, partly: 0, unknown: 0, wrong: 0 };
 
 #[test]
 fn each_of_a_thousand_short_lived_writers_is_known() {

@@ -12,7 +12,7 @@ mod watch;
 
 pub use problems::{ConfigErrors, Problem};
 
-use crate::config::{Config, Evidence, Scan};
+use crate::config::{Actors, Config, Evidence, Scan};
 use crate::schema::{SECTION_NAMES, SECTIONS, UNUSED};
 use crate::settings::Settings;
 use problems::Problems;
@@ -70,6 +70,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
         sections::routes(tables_of(&field, problems), &channel_names, &watches, problems)
     });
     let scan = find("scan").and_then(|f| single(&f, problems)).map(|t| sections::scan(t, problems));
+    let actors = find("actors").and_then(|f| single(&f, problems)).map(|t| sections::actors(t, problems));
     let evidence =
         find("evidence").and_then(|f| single(&f, problems)).map(|t| sections::evidence(t, problems));
     let mut settings = |name: &str| -> Settings {
@@ -82,6 +83,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
     Config {
         watches,
         scan: scan.unwrap_or_else(Scan::default),
+        actors: actors.unwrap_or_else(Actors::default),
         evidence: evidence.unwrap_or_else(Evidence::default),
         alerts: settings("alerts"),
         channels,

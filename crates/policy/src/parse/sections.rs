@@ -1,9 +1,9 @@
-//! `[scan]`, `[evidence]`, `[[channel]]` and `[[route]]`.
+//! `[scan]`, `[actors]`, `[evidence]`, `[[channel]]` and `[[route]]`.
 
 use super::problems::Problems;
 use super::reader::{Field, Table, list, nearest, shown};
 use super::{settings, watch};
-use crate::config::{Evidence, Route, Scan, Threads, Watch};
+use crate::config::{Actors, Evidence, Route, Scan, Threads, Watch};
 use crate::schema::{KINDS, kind_names};
 use crate::settings::Channel;
 use crate::units;
@@ -63,6 +63,12 @@ fn hashes(field: &Field<'_, '_>, problems: &mut Problems) -> Option<Vec<Algorith
     let wanted =
         |(index, algorithm): &(usize, Algorithm)| *algorithm == Algorithm::Sha256 || asked.contains(index);
     Some(Algorithm::ALL.into_iter().enumerate().filter(wanted).map(|(_, algorithm)| algorithm).collect())
+}
+
+pub(super) fn actors(mut table: Table<'_, '_>, problems: &mut Problems) -> Actors {
+    let audit_rules = table.field("audit_rules", "false").and_then(|field| field.flag(problems));
+    table.finish(problems);
+    audit_rules.map_or_else(Actors::default, |audit_rules| Actors { audit_rules })
 }
 
 pub(super) fn evidence(mut table: Table<'_, '_>, problems: &mut Problems) -> Evidence {

@@ -71,6 +71,7 @@ fn the_smallest_config_has_all_defaults() {
     assert_eq!(config.scan.quick_every, Duration::from_secs(900));
     assert_eq!((config.scan.threads, config.scan.max_sparse), (Threads::Auto, 32 << 30));
     assert_eq!(config.scan.deadline, Duration::from_secs(30));
+    assert!(!config.actors.audit_rules, "the audit system is somebody else's");
     assert_eq!(config.evidence.budget, 1 << 30);
     assert_eq!(config.alerts.duration("settle"), Some(&Duration::from_secs(5)));
     assert!(config.unused.is_empty());
@@ -111,6 +112,9 @@ threads = 4
 hashes = ["blake3"]
 max_sparse = "1 TiB"
 deadline = "2m"
+
+[actors]
+audit_rules = true
 
 [evidence]
 budget = "4 GiB"

@@ -49,6 +49,7 @@ pub fn template(facts: &SystemFacts) -> Result<String, TemplateError> {
         write_watch(&mut out, watch, index == 0);
     }
     out.push_str(SCAN);
+    out.push_str(ACTORS);
     write_sections(&mut out);
     Ok(out)
 }
@@ -243,6 +244,15 @@ const SCAN: &str = "
 
 # How long a network or FUSE filesystem may take for one answer. What does not answer is reported and left.
 #deadline = \"30s\"
+";
+
+const ACTORS: &str = "
+# How it is known who makes changes. The kernel is asked in the best way that it allows.
+[actors]
+
+# Whether the audit system may be given rules of our own, and switched on if it is off, to tell which programs run; only
+# where nothing better is allowed. Its log then has a line for each of them.
+#audit_rules = false
 ";
 
 const LATER: &str = "

@@ -105,7 +105,7 @@ fn mode_text(mode: u16) -> String {
 pub fn actor_source(source: ActorSource) -> &'static str {
     match source {
         ActorSource::ExecCache => "known of every process, also when it ends at once (exec-cache)",
-        ActorSource::Audit => "known by the system's audit records (audit)",
+        ActorSource::Audit => "known of every process that the system audits, and of most others (audit)",
         ActorSource::ProcConnector => "known of most processes that live for a moment (proc-connector)",
         ActorSource::Pidfd => "known of processes that still run when they are asked (pidfd)",
     }
