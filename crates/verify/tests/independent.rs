@@ -1,0 +1,109 @@
+//! A second verifier, written in another language from `docs/log-format.md`, comes to the same end.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests make their own files, and fail where that fails"
+)]
+
+#[allow(dead_code, reason = "each test uses a part")]
+mod made;
+
+use made::{Files, Log};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use waxseal_ledger::leaf::{By, LeafPath, LeafText, Sealed, Who};
+use waxseal_ledger::{Event, tiles};
+use waxseal_model::{Actor, RawPath, SetId, Timestamp};
+
+/// Whether it proves the export, and what it says; none when there is no Python.
+fn python(home: &Path, kept: &[&str]) -> Option<(bool, String)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent.py");
+    let run = Command::new("python3").arg(script).args(["log", "kept"]).args(kept).current_dir(home).output();
+    let Ok(output) = run else {
+        eprintln!("SKIPPED: there is no python3, so the second verifier did not run");
+        return None;
+    };
+    let text = [output.stdout, output.stderr].concat();
+    Some((output.status.success(), String::from_utf8(text).unwrap()))
+}
+
+fn put(home: &Path, log: &Log, files: &Files) {
+    let _ = fs::remove_dir_all(home.join("log"));
+    files.write(&home.join("log"));
+    fs::write(home.join("kept"), log.file.to_string()).unwrap();
+}
+
+/// Every kind that the other leaves are not of.
+fn others() -> Vec<Event> {
+    let path = || LeafPath::new(&RawPath::new([b"/", &[b'z'; 5000][..]].concat()));
+    let time = Timestamp::from_micros(-5);
+    vec![
+        Event::Start { program: LeafText::new("waxseal"), rules: [1; 32], baseline: Some((1, [2; 32])) },
+        Event::Stop { reason: LeafText::new("SIGTERM") },
+        Event::Sealed(Box::new(Sealed {
+            generation: 1,
+            root: [3; 32],
+            entries: 1000,
+            rules: [4; 32],
+            seal: [5; 32],
+            by: By::default(),
+            note: LeafText::new("é"),
+        })),
+        Event::Blind { reason: LeafText::new("overflow"), path: Some(path()), since: time, until: None },
+        Event::Config { rules: [6; 32], previous: Some([7; 32]) },
+        Event::Alert {
+            id: 1,
+            channel: LeafText::new("mail"),
+            delivered: false,
+            attempts: 9,
+            set: SetId(1),
+            answer: LeafText::new("550"),
+        },
+        Event::Heartbeat { watching: 1 << 40, open: 0 },
+        Event::Touched { path: path(), who: Some(Who::of(&Actor::unknown(3))), details: [8; 32] },
+        Event::Pruned { before: 0 },
+    ]
+}
+
+#[test]
+fn it_proves_what_we_prove() {
+    let home = tempfile::tempdir().unwrap();
+    let mut log = Log::of(3, 300);
+    fs::write(home.path().join("middle"), log.checkpoint()).unwrap();
+    let last = log.tail.time();
+    for event in others() {
+        log.leaves.extend(log.tail.append(last, event));
+    }
+    log.leaves.extend(log.tail.append(Timestamp::new(5, 0), Event::Heartbeat { watching: 1, open: 1 }));
+    put(home.path(), &log, &log.export());
+    assert!(tiles::verify(&log.export(), &log.file.trust()).unwrap().is_proven());
+    let Some((proven, text)) = python(home.path(), &["middle"]) else { return };
+    assert!(proven, "{text}");
+    assert!(text.starts_with("proven: 914 leaves, 3 epochs, 1 alert, "), "{text}");
+    assert!(text.contains(" 1 clock,") && !text.contains("unknown"), "{text}");
+}
+
+#[test]
+fn it_finds_what_we_find() {
+    let home = tempfile::tempdir().unwrap();
+    let mut log = Log::of(2, 130);
+    fs::write(home.path().join("middle"), log.checkpoint()).unwrap();
+    log.grow(5);
+    let original = log.export();
+    for name in original.0.keys() {
+        for part in [3, 2] {
+            let mut files = original.clone();
+            let bytes = files.0.get_mut(name).unwrap();
+            let at = bytes.len() / part;
+            bytes[at] ^= 1;
+            put(home.path(), &log, &files);
+            assert!(!tiles::verify(&files, &log.file.trust()).unwrap().is_proven(), "{name}");
+            let Some((proven, text)) = python(home.path(), &["middle"]) else { return };
+            assert!(!proven && text.starts_with("broken: "), "{name}: {text}");
+        }
+    }
+    put(home.path(), &log, &original);
+    assert!(python(home.path(), &["middle"]).unwrap().0);
+}
