@@ -19,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|content: &[u8]| {
         file.rewind().expect("rewind");
         file.write_all(content).expect("write");
         let path = RawPath::new(file.path().as_os_str().as_bytes());
-        let state = place::stat(&path).ok().flatten().expect("a file");
+        let state = place::stat(&path, None).ok().flatten().expect("a file");
         let lengths = [0, 1, 100, 65_536, 1 << 20];
         if let Ok(Some(prefixes)) = unpack::prefixes(&path, &state, &lengths) {
             assert_eq!(prefixes.digests.len(), lengths.len());
