@@ -3,12 +3,16 @@
 //! C2SP tlog-cosignature (<https://c2sp.org/tlog-cosignature>) of the Ed25519 kind, type byte 0x04: "at this time, this was
 //! the largest consistent tree of this origin that I had seen". A line's signature is 8 bytes of POSIX seconds, big-endian,
 //! and 64 bytes of Ed25519 over `cosignature/v1\n`, `time <seconds>\n` and the checkpoint's text.
+//!
+//! A witness is asked as C2SP tlog-witness (<https://c2sp.org/tlog-witness>) says: [`add_checkpoint`] makes the body of the
+//! request, and the body of its answer is what [`with_answer`] adds to the note.
 
 use crate::note::{NoteError, UnverifiedNote};
 use crate::text::{base64, unbase64, without_line_end};
 use crate::vkey::{KeyId, Name, VkeyError, key_id, split, usable, verifies};
 use ed25519_dalek::VerifyingKey;
 use std::fmt;
+use waxseal_model::Digest;
 
 /// C2SP's type byte of timestamped Ed25519 cosignatures.
 const COSIGNATURE: u8 = 0x04;
@@ -90,6 +94,32 @@ pub fn cosignatures(note: &UnverifiedNote, known: &[WitnessKey]) -> Result<Vec<C
     Ok(found)
 }
 
+/// The most hashes that a consistency proof in a request may have.
+const MAX_PROOF: usize = 63;
+
+/// The body of a witness's `add-checkpoint` request: the size that it saw last, the proof that the log has only grown since
+/// ([`consistency`](crate::merkle::consistency); empty when it saw none, or this one), and the checkpoint. None when the proof
+/// is longer than any can be.
+pub fn add_checkpoint(old: u64, proof: &[Digest], note: &str) -> Option<String> {
+    let lines: String = proof.iter().map(|hash| base64(hash) + "\n").collect();
+    (proof.len() <= MAX_PROOF).then(|| format!("old {old}\n{lines}\n{note}"))
+}
+
+/// The note with the lines of a witness's answer, which count for as much as [`cosignatures`] says.
+///
+/// # Errors
+/// When the answer is not lines of signatures, or makes the note too long.
+pub fn with_answer(note: &str, answer: &str) -> Result<String, NoteError> {
+    let before = UnverifiedNote::parse(note)?;
+    let longer = format!("{note}{answer}");
+    // An empty line in the answer would make all before it the text that is signed.
+    if UnverifiedNote::parse(&longer)?.claimed_text() == before.claimed_text() {
+        Ok(longer)
+    } else {
+        Err(NoteError::Malformed("the answer of a witness has an empty line"))
+    }
+}
+
 /// The verifier key line, without a line ending.
 impl fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,6 +166,34 @@ mod tests {
         );
         for line in flipped(WITNESS).filter_map(|line| String::from_utf8(line).ok()) {
             assert!(WitnessKey::parse(&line).is_err(), "{line}");
+        }
+    }
+
+    /// The request from 5 to 8 leaves as other programs make it, and the answer to it.
+    #[test]
+    fn a_witness_is_asked_as_specified() {
+        let proof = [
+            "vBoGQ7EuTS18d5GPROD095qDi2z57FtcKD4fTYhZnms=",
+            "QnGia+DYqE8L1UyMMC58s6O10fpngKQLzOKHNHfatlg=",
+            "yoVOoSjtBQtBs1/8G4e46yveRh6eO1WW7Oa51ZdaCuA=",
+            "037kGJdt2VdTwcc4Yrk5j6Kiz5tP8P3+izDNlSCWFLc=",
+        ];
+        let hashes = proof.map(|line| crate::text::unbase64_array(line).unwrap());
+        let (note, answer) = NOTE.split_at(NOTE.find("— witness").unwrap());
+        let body = add_checkpoint(5, &hashes, note).unwrap();
+        assert_eq!(body, format!("old 5\n{}\n\n{note}", proof.join("\n")));
+        assert_eq!(add_checkpoint(0, &[], note).unwrap(), format!("old 0\n\n{note}"));
+        assert_eq!(add_checkpoint(1, &[[0; 32]; 64], note), None);
+        assert_eq!(with_answer(note, answer).as_deref(), Ok(NOTE));
+        for bad in [
+            "x",
+            "404\n",
+            "\n",
+            &format!("\n{answer}"),
+            &format!("{answer}\n"),
+            &format!("{answer}\n{answer}"),
+        ] {
+            assert!(with_answer(note, bad).is_err(), "{bad:?}");
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Report {
     pub epoch: Option<u64>,
     /// Leaves of versions or kinds that this program does not know: proven, and not understood.
     pub unknown: u64,
+    /// Leaves whose details were deleted, and a later leaf says that the rules of retention did.
+    pub deleted: u64,
     /// How often the clock was set back.
     pub clock_set_back: u64,
     /// Keys that the host's key announced in the middle of the log, before a checkpoint that was kept.
@@ -373,7 +375,9 @@ impl Walk {
             }
             self.report.add(Problem::Short { size, expected: at, anchor });
         }
+        let mut deleted = 0;
         for (from, end) in std::mem::take(&mut self.missing) {
+            deleted += end.min(self.pruned).saturating_sub(from);
             if end > self.pruned {
                 self.report.add(Problem::Missing { from: from.max(self.pruned), end });
             }
@@ -391,6 +395,7 @@ impl Walk {
             checkpoint: self.own,
             epoch: self.chain.current().map(|(number, _)| number),
             unknown,
+            deleted,
             clock_set_back,
             restarts,
             problems,

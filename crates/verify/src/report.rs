@@ -39,6 +39,10 @@ pub fn text(report: &Report, trust: &Trust) -> String {
     if report.clock_set_back > 0 {
         let _ = writeln!(out, "the clock was set back {} times", report.clock_set_back);
     }
+    if report.deleted > 0 {
+        let _ =
+            writeln!(out, "the details of {} leaves were deleted by the rules of retention", report.deleted);
+    }
     for index in &report.restarts {
         let _ = writeln!(
             out,

@@ -147,6 +147,7 @@ fn leaves_that_were_deleted_are_missing_and_the_others_are_proven() {
     assert!(files.0.contains_key("tile/entries/002.p/91"), "{:?}", files.0.keys());
     let report = verify(&files, &made.file.trust()).unwrap();
     assert!(report.is_proven(), "{:?}", report.problems);
+    assert_eq!(report.deleted, 279);
     let files = exported_without(&made, 1..281);
     let report = verify(&files, &made.file.trust()).unwrap();
     assert_eq!(report.problems, [Problem::Missing { from: 280, end: 281 }]);
