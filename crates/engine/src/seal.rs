@@ -12,7 +12,7 @@ use waxseal_model::record::Writer;
 use waxseal_model::{Digest, FileType, RawPath, Timestamp};
 use waxseal_observe::{Entry, FileError, Look, Node, Options, Progress, Visitor, now, scan};
 use waxseal_policy::ChangeRule;
-use waxseal_store::{Baseline, Builder, NewBaseline, RecordSink, StateDir, Store, StoreError};
+use waxseal_store::{Baseline, Builder, HostKeys, NewBaseline, RecordSink, StateDir, Store, StoreError};
 
 /// What could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Sealed {
 /// Who seals, and with what words.
 #[derive(Debug)]
 pub struct Sealer<'a> {
-    /// Signs the seal; its name is the baseline's origin.
+    /// Signs the seal; its name is the baseline's origin. The host's key, which signs the log, signs it too.
     pub key: &'a SigningKey,
     /// Who, for the list of baselines.
     pub who: String,
@@ -82,10 +82,11 @@ pub fn seal_first(
     progress: &Progress,
 ) -> Result<Sealed, EngineError> {
     let builder = Builder::new(dir)?;
+    let keys = HostKeys::create(dir, sealer.key.verifier_key().name().clone(), sealer.key.verifier_key())?;
     let roots = coverage.roots().iter().map(|root| root.path.clone()).collect();
     let taken = take(coverage, &builder, BTreeMap::new(), roots, options, progress)?;
-    let (baseline, troubles) = taken.sign(coverage, sealer, None, progress);
-    let store = builder.finish(&baseline)?;
+    let (baseline, troubles) = taken.sign(coverage, sealer, keys.host(), None, progress);
+    let store = builder.finish(&baseline, &keys)?;
     Ok(Sealed { store, baseline, troubles })
 }
 
@@ -104,10 +105,11 @@ pub fn seal_more(
     progress: &Progress,
 ) -> Result<(NewBaseline, Vec<Trouble>), EngineError> {
     let held = Tree::open(store, &baseline.stored.root)?.roots().clone();
+    let host = store.host_key(now())?;
     let extension = store.extend()?;
     let taken = take(coverage, &extension, held, roots, options, progress)?;
-    let (next, troubles) = taken.sign(coverage, sealer, Some(baseline), progress);
-    extension.finish(&next)?;
+    let (next, troubles) = taken.sign(coverage, sealer, &host, Some(baseline), progress);
+    extension.finish(store, &next)?;
     Ok((next, troubles))
 }
 
@@ -162,6 +164,7 @@ impl Taken {
         self,
         coverage: &Coverage,
         sealer: &Sealer<'_>,
+        host: &SigningKey,
         previous: Option<&Baseline>,
         progress: &Progress,
     ) -> (NewBaseline, Vec<Trouble>) {
@@ -180,7 +183,7 @@ impl Taken {
         };
         let baseline = NewBaseline {
             root: self.root,
-            seal: seal.sign(sealer.key),
+            seal: seal.sign(&[sealer.key, host]),
             rules,
             time,
             // The earliest start: what was sealed then may have changed from then on.

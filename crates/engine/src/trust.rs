@@ -3,14 +3,19 @@
 use waxseal_ledger::{Seal, VerifierKey, rules_hash};
 use waxseal_store::Baseline;
 
-/// Verifies the seal of a stored baseline: that `key` signed exactly this root hash, generation and rules.
+/// Verifies the seal of a stored baseline: that each of these keys (the one that seals, and the host's) signed exactly this
+/// root hash, generation and rules.
 ///
 /// # Errors
 /// What is broken, for people.
-pub fn verify(baseline: &Baseline, key: &VerifierKey) -> Result<Seal, String> {
-    let keys = std::slice::from_ref(key);
-    let seal =
-        Seal::verify_for(key.name(), &baseline.stored.seal, keys).map_err(|error| error.to_string())?;
+pub fn verify(baseline: &Baseline, keys: &[VerifierKey]) -> Result<Seal, String> {
+    let by = |key: &VerifierKey| {
+        let seal = Seal::verify_for(key.name(), &baseline.stored.seal, std::slice::from_ref(key));
+        seal.map_err(|error| error.to_string())
+    };
+    let (first, others) = keys.split_first().ok_or("there is no key to verify it with")?;
+    let seal = by(first)?;
+    others.iter().try_for_each(|key| by(key).map(drop))?;
     if seal.root != baseline.stored.root {
         return Err("the stored root hash is not the one that was sealed".into());
     }

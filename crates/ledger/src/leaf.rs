@@ -189,6 +189,12 @@ pub struct Sealed {
     pub root: Digest,
     /// How many file states it has.
     pub entries: u64,
+    /// How many of them are of regular files.
+    pub files: u64,
+    /// How many bytes of theirs were hashed.
+    pub bytes: u64,
+    /// When the scan that it rests on began.
+    pub scan_start: Timestamp,
     /// The hash of the rules it was taken by.
     pub rules: Digest,
     /// The SHA-256 of its seal, the whole signed note.

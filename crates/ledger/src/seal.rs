@@ -86,9 +86,9 @@ impl SealError {
 }
 
 impl Seal {
-    /// The seal as a note signed by this key.
-    pub fn sign(&self, key: &SigningKey) -> String {
-        signed(&self.text(), &[key])
+    /// The seal as a note signed by these keys.
+    pub fn sign(&self, keys: &[&SigningKey]) -> String {
+        signed(&self.text(), keys)
     }
 
     /// The seal of a note that at least one of these keys has signed. Whose baseline it is, is for the caller to

@@ -53,7 +53,7 @@ fn the_documented_example_is_true_in_every_part() {
     assert_eq!(seal.time, Timestamp::new(1_767_225_600, 0));
     assert_eq!(seal.root, directory_hash(&record));
     assert_eq!(seal.rules, rules_hash("[[watch]]\npaths = [\"/etc/motd\"]\n"));
-    assert_eq!(seal.sign(&key(KEY)), NOTE);
+    assert_eq!(seal.sign(&[&key(KEY)]), NOTE);
 
     for part in [NOTE, RECORD, &keys()[0].to_string(), KEY] {
         assert!(DOCS.contains(part), "docs/baseline-format.md lacks {part}");
@@ -68,7 +68,7 @@ fn a_wrong_key_is_refused() {
     assert!(Seal::verify(NOTE, &[other[0].clone(), keys()[0].clone()]).is_ok());
     // Signed anew by somebody else, under the right key's name.
     let forged = SigningKey::generate(keys()[0].name().clone()).unwrap();
-    assert_eq!(Seal::verify(example().sign(&forged), &keys()), Err(SealError::Note(NoteError::Unsigned)));
+    assert_eq!(Seal::verify(example().sign(&[&forged]), &keys()), Err(SealError::Note(NoteError::Unsigned)));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_tampered_field_is_refused() {
 fn the_baseline_of_another_machine_is_refused() {
     let (here, there) = (Name::new("waxseal.example/host/alpha").unwrap(), Name::for_host("beta"));
     assert_eq!(Seal::verify_for(&here, NOTE, &keys()), Ok(example()));
-    let other = Seal { origin: there.clone(), ..example() }.sign(&key(KEY));
+    let other = Seal { origin: there.clone(), ..example() }.sign(&[&key(KEY)]);
     assert!(Seal::verify(&other, &keys()).is_ok());
     assert_eq!(
         Seal::verify_for(&here, &other, &keys()),
@@ -137,7 +137,7 @@ fn what_the_key_signed_for_another_purpose_is_no_seal() {
 fn a_clock_beyond_all_years_still_seals() {
     for seconds in [i64::MIN, *TIMES.start(), 0, *TIMES.end(), i64::MAX] {
         let seal = Seal { time: Timestamp::new(seconds, 999_999_999), ..example() };
-        let read = Seal::verify(seal.sign(&key(KEY)), &keys()).unwrap();
+        let read = Seal::verify(seal.sign(&[&key(KEY)]), &keys()).unwrap();
         assert_eq!(read.time.seconds, seconds.clamp(*TIMES.start(), *TIMES.end()));
         assert_eq!(read.time.nanos, 999_999_000);
     }
@@ -158,7 +158,7 @@ proptest! {
     ) {
         let (origin, time) = (Name::for_host(&host), Timestamp::from_micros(micros));
         let seal = Seal { origin, generation, root, entries, time, previous, rules };
-        prop_assert_eq!(Seal::verify(seal.sign(&key(KEY)), &keys()), Ok(seal));
+        prop_assert_eq!(Seal::verify(seal.sign(&[&key(KEY)]), &keys()), Ok(seal));
     }
 
     #[test]

@@ -21,6 +21,11 @@ pub fn rules_hash(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).into()
 }
 
+/// The hash of a baseline's seal, the whole signed note: plain SHA-256.
+pub fn seal_hash(note: &str) -> Digest {
+    rules_hash(note)
+}
+
 /// SHA-256 of these parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> Digest {
     parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()

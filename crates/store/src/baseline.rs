@@ -4,6 +4,7 @@ use crate::Store;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::sync::{Mutex, PoisonError};
+use waxseal_ledger::leaf::{By, LeafText, Sealed};
 use waxseal_ledger::tree;
 use waxseal_model::{Digest, Timestamp};
 
@@ -62,6 +63,22 @@ pub(crate) fn insert_baseline(connection: &Connection, b: &NewBaseline) -> Resul
     Ok(connection.last_insert_rowid().unsigned_abs())
 }
 
+/// The leaf of a baseline, as its row has it.
+pub(crate) fn sealed_leaf(generation: u64, b: &NewBaseline) -> Sealed {
+    Sealed {
+        generation,
+        root: b.root,
+        entries: b.entries,
+        files: b.files,
+        bytes: b.bytes,
+        scan_start: Timestamp::from_micros(b.scan_start.as_micros()),
+        rules: tree::rules_hash(&b.rules),
+        seal: tree::seal_hash(&b.seal),
+        by: By { user: LeafText::new(&b.who), ..By::default() },
+        note: LeafText::new(&b.note),
+    }
+}
+
 /// SQLite's integers are signed; counts never come near the limit.
 pub(crate) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -87,6 +104,13 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Baseline> {
             bytes: count(10)?,
         },
     })
+}
+
+/// All baselines, oldest first.
+pub(crate) fn all(connection: &Connection) -> Result<Vec<Baseline>, StoreError> {
+    let mut query = connection.prepare(&format!("SELECT {COLUMNS} FROM baseline ORDER BY generation"))?;
+    let rows = query.query_map([], from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 impl Store {
@@ -118,12 +142,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn baselines(&self) -> Result<Vec<Baseline>, StoreError> {
-        self.read(|connection| {
-            let mut query =
-                connection.prepare(&format!("SELECT {COLUMNS} FROM baseline ORDER BY generation"))?;
-            let rows = query.query_map([], from_row)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+        self.read(all)
     }
 
     /// Directory records as they are now, whatever is written meanwhile. While it lives, the write-ahead log

@@ -1,7 +1,8 @@
 //! A first baseline, written to a fresh file that takes its name only when it is complete.
 
-use crate::baseline::{NewBaseline, insert_baseline};
+use crate::baseline::{NewBaseline, insert_baseline, sealed_leaf};
 use crate::error::StoreError;
+use crate::log::{HostKeys, Log};
 use crate::permissions;
 use crate::state_dir::{StateDir, sync_parent};
 use crate::{Store, connect, schema};
@@ -9,6 +10,7 @@ use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use waxseal_ledger::leaf::Event;
 use waxseal_model::Digest;
 
 /// Takes the directory records of a first baseline, in any order, from many threads. Unless it is finished,
@@ -46,10 +48,13 @@ impl Builder {
     ///
     /// # Errors
     /// As the disk says; nothing remains then.
-    pub fn finish(self, baseline: &NewBaseline) -> Result<Store, StoreError> {
+    pub fn finish(self, baseline: &NewBaseline, keys: &HostKeys) -> Result<Store, StoreError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(connection) = connection {
-            insert_baseline(&connection, baseline)?;
+            let generation = insert_baseline(&connection, baseline)?;
+            let leaf = Event::Sealed(Box::new(sealed_leaf(generation, baseline)));
+            let checkpoint = Log::begin(&connection, keys, baseline.time, leaf)?;
+            keys.write_verification(&self.dir, &checkpoint)?;
             connection.execute_batch("CREATE INDEX node_by_hash ON node(hash); COMMIT")?;
             connection.close().map_err(|(_, error)| error)?;
         }
@@ -127,10 +132,14 @@ impl Extension {
     ///
     /// # Errors
     /// As the disk says; nothing remains then.
-    pub fn finish(self, baseline: &NewBaseline) -> Result<u64, StoreError> {
+    pub fn finish(self, store: &Store, baseline: &NewBaseline) -> Result<u64, StoreError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = insert_baseline(&writer, baseline)?;
+        let mut log = store.appending();
+        log.add(&writer, baseline.time, Event::Sealed(Box::new(sealed_leaf(generation, baseline))))?;
+        log.sign(&writer)?;
         writer.execute_batch("COMMIT")?;
+        log.settle();
         Ok(generation)
     }
 }
@@ -164,7 +173,7 @@ fn remove(temporary: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TinyDisk, baseline, record, state_below, store};
+    use crate::testing::{TinyDisk, baseline, keys, record, state_below, store};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn names(dir: &StateDir) -> Vec<String> {
@@ -184,7 +193,7 @@ mod tests {
         builder.add(&root, &bytes).unwrap();
         assert!(!dir.has_database());
         assert!(matches!(Store::open(&dir), Err(StoreError::NoState(_))));
-        let store = builder.finish(&baseline(root)).unwrap();
+        let store = builder.finish(&baseline(root), &keys(&dir)).unwrap();
         assert_eq!(store.snapshot().record(&root).unwrap(), bytes);
         assert_eq!(store.current_baseline().unwrap().generation, 1);
         let mode = fs::metadata(dir.database()).unwrap().permissions().mode();
@@ -216,14 +225,17 @@ mod tests {
         let (root, bytes) = record(&["/a"]);
         let builder = Builder::new(&dir).unwrap();
         builder.add(&root, &bytes).unwrap();
-        builder.finish(&baseline(root)).unwrap();
+        builder.finish(&baseline(root), &keys(&dir)).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert!(fs::symlink_metadata(dir.database()).unwrap().is_file());
         drop(fs::remove_file(dir.database()));
         fs::write(dir.path().join("waxseal.db.new"), "half a database").unwrap();
         let builder = Builder::new(&dir).unwrap();
         builder.add(&root, &bytes).unwrap();
-        assert_eq!(builder.finish(&baseline(root)).unwrap().snapshot().record(&root).unwrap(), bytes);
+        assert_eq!(
+            builder.finish(&baseline(root), &keys(&dir)).unwrap().snapshot().record(&root).unwrap(),
+            bytes
+        );
     }
 
     #[test]
@@ -245,10 +257,13 @@ mod tests {
                     failed_late = n == 1499;
                 }
                 builder.add(&root, &bytes)?;
-                builder.finish(&baseline(root))
+                builder.finish(&baseline(root), &keys(&dir))
             };
             match build() {
-                Err(StoreError::Full) => assert_eq!(names(&dir), Vec::<String>::new(), "{kib} KiB"),
+                // A key without a baseline is used next time.
+                Err(StoreError::Full) => {
+                    assert!(names(&dir).iter().all(|name| !name.starts_with("waxseal.db")), "{kib} KiB");
+                }
                 Ok(_) => {
                     done = true;
                     break;
@@ -271,7 +286,7 @@ mod tests {
         assert!(store.snapshot().record(&root).is_err(), "its records went with it");
         let extension = store.extend().unwrap();
         extension.add(&root, &bytes).unwrap();
-        assert_eq!(extension.finish(&baseline(root)).unwrap(), 2);
+        assert_eq!(extension.finish(&store, &baseline(root)).unwrap(), 2);
         let newest = store.current_baseline().unwrap();
         assert_eq!((newest.generation, newest.stored.root), (2, root));
         assert_eq!(store.snapshot().record(&root).unwrap(), bytes);

@@ -8,11 +8,13 @@ pub use survey::Page;
 
 use crate::baseline::number;
 use crate::error::StoreError;
+use crate::log::Appending;
 use crate::{Store, connect};
 use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
+use waxseal_ledger::leaf::{ChangeLeaf, Event, LeafPath};
 use waxseal_model::change::Seen;
 use waxseal_model::{
     Actor, Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,
@@ -229,10 +231,11 @@ fn found_from(row: &Row<'_>) -> rusqlite::Result<Found> {
     })
 }
 
-const CHANGE_COLUMNS: &str = "path, watch, kind, fields, severity, source, before, before_user, before_group,
+pub(crate) const CHANGE_COLUMNS: &str =
+    "path, watch, kind, fields, severity, source, before, before_user, before_group,
     after, after_user, after_group, from_path, id, change_set, first, last, count, actors";
 
-fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
+pub(crate) fn change_from(row: &Row<'_>) -> rusqlite::Result<Change> {
     let found = found_from(row)?;
     let unsigned = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
     Ok(Change {
@@ -343,6 +346,7 @@ impl Findings {
         // The store's own writer waits as well: there is one writer at a time in this process.
         let _writer = store.writer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut log = store.appending();
         let mut set = set.map(|set| number(set.0));
         {
             // First what is over: whoever has been told of a new change has been told of all that was over by then.
@@ -350,20 +354,40 @@ impl Findings {
             no_longer_found(&transaction, scope, looked_at, &mut |id, _| back.push(id))?;
             back.sort_unstable();
             back.dedup();
-            resolve(&transaction, now, back, &mut outcomes)?;
+            resolve(&transaction, now, back, &mut log, &mut outcomes)?;
             let mut query = transaction.prepare(&format!("SELECT {SHARED} FROM temp.found ORDER BY path"))?;
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
                 let found = found_from(row)?;
                 let outcome = record_one(&transaction, found, cause, now, rules, &mut set)?;
-                if let (Some(outcomes), Some(outcome)) = (&mut outcomes, outcome) {
+                let told = match &outcome {
+                    Recorded::Told(Outcome::New(change) | Outcome::Again(change))
+                    | Recorded::Noted(change) => Some(ChangeLeaf::of(change)),
+                    Recorded::Told(Outcome::Resolved(_)) | Recorded::Nothing => None,
+                };
+                if let Some(leaf) = told {
+                    log.add(&transaction, now, Event::Change(Box::new(leaf)))?;
+                }
+                if let (Some(outcomes), Recorded::Told(outcome)) = (&mut outcomes, outcome) {
                     outcomes.push(outcome);
                 }
             }
         }
+        log.sign(&transaction)?;
         transaction.commit()?;
+        log.settle();
         self.clear()
     }
+}
+
+/// What became of a finding.
+enum Recorded {
+    /// It is news.
+    Told(Outcome),
+    /// Only who wrote is known better.
+    Noted(Change),
+    /// It was known.
+    Nothing,
 }
 
 fn open_change(connection: &Connection, path: &RawPath) -> rusqlite::Result<Option<Change>> {
@@ -380,7 +404,7 @@ fn record_one(
     now: Timestamp,
     rules: &dyn Rules,
     set: &mut Option<i64>,
-) -> Result<Option<Outcome>, StoreError> {
+) -> Result<Recorded, StoreError> {
     let open = open_change(connection, &found.path)?;
     let known = open.as_ref().map_or(&[][..], |open| open.actors.as_slice());
     let mut actors = known.to_vec();
@@ -395,8 +419,9 @@ fn record_one(
             connection
                 .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
                 .execute((number(open.id.0), actor::to_text(&actors)))?;
+            return Ok(Recorded::Noted(Change { actors, ..open.clone() }));
         }
-        return Ok(None);
+        return Ok(Recorded::Nothing);
     }
     found.severity = by(&actors);
     let set_id = match open.as_ref().map(|open| number(open.set.0)).or(*set) {
@@ -432,7 +457,8 @@ fn record_one(
         )?
         .execute(params_from_iter(shared_values(&found).into_iter().chain(own)))?;
     let change = open_change(connection, &found.path)?;
-    Ok(change.map(|change| if open.is_some() { Outcome::Again(change) } else { Outcome::New(change) }))
+    let news = |change| if open.is_some() { Outcome::Again(change) } else { Outcome::New(change) };
+    Ok(change.map_or(Recorded::Nothing, |change| Recorded::Told(news(change))))
 }
 
 /// Whether a finding tells nothing that the open change did not say.
@@ -504,14 +530,18 @@ fn resolve(
     connection: &Connection,
     now: Timestamp,
     back: Vec<i64>,
+    log: &mut Appending<'_>,
     outcomes: &mut Option<&mut Vec<Outcome>>,
 ) -> Result<(), StoreError> {
     for id in back {
         let sql = "UPDATE change SET status = 'resolved', closed = ?2 WHERE id = ?1";
         connection.prepare_cached(sql)?.execute((id, now.as_micros()))?;
+        let sql = format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1");
+        let change = connection.prepare_cached(&sql)?.query_row([id], change_from)?;
+        let leaf = Event::Resolved { id: change.id, path: LeafPath::new(&change.path) };
+        log.add(connection, now, leaf)?;
         if let Some(outcomes) = outcomes {
-            let sql = format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1");
-            outcomes.push(Outcome::Resolved(connection.prepare_cached(&sql)?.query_row([id], change_from)?));
+            outcomes.push(Outcome::Resolved(change));
         }
     }
     Ok(())
@@ -695,4 +725,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,9 @@ pub enum StoreError {
         "the database is damaged ({0}): what it says cannot be trusted; restore the state directory from a backup, or move it away and seal anew"
     )]
     Damaged(String),
+    /// The log cannot be continued, or its keys cannot be used.
+    #[error("the log cannot be written: {0}")]
+    Log(String),
     /// No room.
     #[error("the disk that holds the state directory is full: nothing was recorded; make room and try again")]
     Full,

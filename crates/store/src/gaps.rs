@@ -2,7 +2,8 @@
 
 use crate::Store;
 use crate::error::StoreError;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, TransactionBehavior};
+use waxseal_ledger::leaf::{Event, LeafPath, LeafText};
 use waxseal_model::{RawPath, Timestamp};
 
 /// How many gaps are kept; the oldest go.
@@ -30,9 +31,17 @@ impl Store {
     /// As the database says; nothing of it is remembered then.
     pub fn add_gaps(&self, gaps: &[Gap], now: Timestamp) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        let transaction = writer.transaction()?;
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut log = self.appending();
         for gap in gaps {
             let path = gap.path.as_ref();
+            let leaf = Event::Blind {
+                reason: LeafText::new(&gap.reason),
+                path: path.map(LeafPath::new),
+                since: gap.started.min(gap.ended),
+                until: Some(gap.ended),
+            };
+            log.add(&transaction, now, leaf)?;
             transaction.execute(
                 "INSERT INTO gap(path, path_text, reason, started, ended) VALUES (?1, ?2, ?3, ?4, ?5)",
                 rusqlite::params![
@@ -51,7 +60,9 @@ impl Store {
             "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)",
             (WATCHED, now.as_micros().to_string()),
         )?;
+        log.sign(&transaction)?;
         transaction.commit()?;
+        log.settle();
         Ok(())
     }
 

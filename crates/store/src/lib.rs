@@ -15,6 +15,7 @@ pub mod error;
 pub mod full_scan;
 pub mod gaps;
 pub mod lock;
+pub mod log;
 mod permissions;
 pub mod scans;
 mod schema;
@@ -30,6 +31,7 @@ pub use error::StoreError;
 pub use full_scan::FullScan;
 pub use gaps::Gap;
 pub use lock::Lock;
+pub use log::HostKeys;
 pub use scans::{ScanKind, ScanRecord};
 pub use state_dir::StateDir;
 pub use tracked::Tracked;
@@ -44,6 +46,7 @@ pub struct Store {
     dir: StateDir,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    log: log::Log,
     /// How long a transaction of another process is waited for.
     patience: Duration,
 }
@@ -66,7 +69,13 @@ impl Store {
         schema::check(&writer, dir)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
         writer.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Store { dir: dir.clone(), writer: Mutex::new(writer), readers: Mutex::default(), patience: BUSY })
+        Ok(Store {
+            dir: dir.clone(),
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            log: log::Log::default(),
+            patience: BUSY,
+        })
     }
 
     /// The same, waiting for a transaction of another process so long and no longer.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
 /// Raised whenever the tables change; older versions are migrated, newer ones refused.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
 /// `docs/baseline-format.md` describes; everything else is readable as it stands.
@@ -43,16 +43,25 @@ CREATE TABLE tracked(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ";
 
+/// The log: leaves as `docs/log-format.md` describes them (no bytes where they were deleted by the rules of retention), the
+/// hashes above them, and the last checkpoint with the place of the last leaf that announces a key.
+const LOG: &str = "
+CREATE TABLE leaf(seq INTEGER PRIMARY KEY, bytes BLOB, hash BLOB NOT NULL);
+CREATE TABLE level(level INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, seq)) WITHOUT ROWID;
+CREATE TABLE checkpoint(id INTEGER PRIMARY KEY CHECK(id = 1), note TEXT NOT NULL, last_key INTEGER NOT NULL);
+";
+
 /// Makes the tables in a new file.
 pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(LOG)?;
     Ok(())
 }
 
 /// What each version changed, from the first one on.
-const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT"];
+const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT", LOG];
 
 /// Brings the tables of an older version up to date.
 ///
@@ -93,11 +102,11 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
         }
     }
     let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta')",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint')",
         [],
         |row| row.get(0),
     )?;
-    if tables == 8 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+    if tables == 11 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
 #[cfg(test)]
@@ -123,9 +132,9 @@ mod tests {
     fn files_of_others_and_of_later_versions_are_refused() {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
-        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 3"));
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 4"));
         assert!(
-            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 3"),
+            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 4"),
             "{error}"
         );
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
@@ -137,6 +146,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = state_below(home.path());
         drop(store_in(&dir));
+        sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint; PRAGMA user_version = 2");
+        assert_eq!(Store::open(&dir).unwrap().log_size().unwrap(), 0);
+        sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint");
         sql(&dir, "ALTER TABLE change DROP COLUMN actors; PRAGMA user_version = 1");
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.count_open().unwrap(), [0; 5]);

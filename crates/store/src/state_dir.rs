@@ -78,12 +78,32 @@ impl StateDir {
         [self.database(), self.path.join("waxseal.db-wal")]
     }
 
+    /// The host's key, which signs the log.
+    pub fn log_key(&self) -> PathBuf {
+        self.path.join("log.key")
+    }
+
+    /// The key of the log's epoch.
+    pub fn epoch_key(&self) -> PathBuf {
+        self.path.join("epoch.key")
+    }
+
+    /// The verifier key line of the key that seals baselines.
+    pub fn sealing_verifier_key(&self) -> PathBuf {
+        self.path.join("sealing.vkey")
+    }
+
+    /// What is taken away, to verify the log with later.
+    pub fn verification(&self) -> PathBuf {
+        self.path.join("waxseal.verification")
+    }
+
     /// The sealing key, unless it was put elsewhere.
     pub fn sealing_key(&self) -> PathBuf {
         self.path.join("sealing.key")
     }
 
-    /// The verifier key line.
+    /// The verifier key line of the host's key.
     pub fn verifier_key(&self) -> PathBuf {
         self.path.join("waxseal.vkey")
     }

@@ -1,12 +1,13 @@
 //! What the tests of this crate stand on: a state directory of their own, states, and disks without room.
 
-use crate::{Builder, NewBaseline, RecordSink, StateDir, Store};
+use crate::{Builder, HostKeys, NewBaseline, RecordSink, StateDir, Store};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use waxseal_ledger::tree::directory_hash;
+use waxseal_ledger::{Name, SigningKey};
 use waxseal_model::record::Writer;
 use waxseal_model::{DeviceNumber, Digest, Digests, FileState, FileType, Timestamp};
 
@@ -65,12 +66,18 @@ pub(crate) fn baseline(root: Digest) -> NewBaseline {
     }
 }
 
+/// Keys of a log in this state directory.
+pub(crate) fn keys(dir: &StateDir) -> HostKeys {
+    let seal = SigningKey::generate(Name::new("waxseal/test").unwrap()).unwrap();
+    HostKeys::create(dir, Name::new("waxseal/test").unwrap(), seal.verifier_key()).unwrap()
+}
+
 /// A store with one baseline of the files `/a` and `/b`.
 pub(crate) fn store_in(dir: &StateDir) -> Store {
     let builder = Builder::new(dir).unwrap();
     let (root, record) = record(&["/a", "/b"]);
     builder.add(&root, &record).unwrap();
-    builder.finish(&baseline(root)).unwrap()
+    builder.finish(&baseline(root), &keys(dir)).unwrap()
 }
 
 /// A state directory and a store, removed with the first value.

@@ -96,12 +96,19 @@ impl Context {
         paths::real(&self.state_path).into_iter().collect()
     }
 
-    /// The key by which seals are verified.
-    pub fn verifier_key(&self, dir: &StateDir) -> anyhow::Result<VerifierKey> {
-        let text = read_text(&dir.verifier_key())?;
-        let line = text.lines().next().unwrap_or_default();
-        VerifierKey::parse(line).map_err(|error| anyhow!("{}: {error}", show(&dir.verifier_key())))
+    /// The keys by which seals are verified: the one that seals, and the host's. States from before there was a log have
+    /// one.
+    pub fn seal_keys(&self, dir: &StateDir) -> anyhow::Result<Vec<VerifierKey>> {
+        let sealing = Some(dir.sealing_verifier_key()).filter(|path| paths::exists(path));
+        sealing.into_iter().chain([dir.verifier_key()]).map(|path| read_verifier_key(&path)).collect()
     }
+}
+
+/// The verifier key line in a file.
+pub fn read_verifier_key(path: &Path) -> anyhow::Result<VerifierKey> {
+    let text = read_text(path)?;
+    let line = text.lines().next().unwrap_or_default();
+    VerifierKey::parse(line).map_err(|error| anyhow!("{}: {error}", show(path)))
 }
 
 /// How the config wants things scanned.

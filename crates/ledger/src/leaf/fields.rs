@@ -36,6 +36,9 @@ pub(super) fn put(out: &mut Vec<u8>, event: &Event) {
             put_varint(out, sealed.generation);
             put_digest(&sealed.root, out);
             put_varint(out, sealed.entries);
+            put_varint(out, sealed.files);
+            put_varint(out, sealed.bytes);
+            put_micros(&sealed.scan_start, out);
             put_digest(&sealed.rules, out);
             put_digest(&sealed.seal, out);
             sealed.by.put(out);
@@ -196,6 +199,9 @@ fn read_sealed(input: &mut Input<'_>) -> Result<Sealed, WireError> {
         generation: input.varint()?,
         root: input.array()?,
         entries: input.varint()?,
+        files: input.varint()?,
+        bytes: input.varint()?,
+        scan_start: read_micros(input)?,
         rules: input.array()?,
         seal: input.array()?,
         by: By::read(input)?,

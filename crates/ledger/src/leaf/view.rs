@@ -49,6 +49,9 @@ fn put_event(out: &mut Object, event: &Event) {
             out.insert("generation".into(), sealed.generation.into());
             put_digest(out, "baseline", Some(&sealed.root));
             out.insert("entries".into(), sealed.entries.into());
+            out.insert("files".into(), sealed.files.into());
+            out.insert("bytes".into(), sealed.bytes.into());
+            put_time(out, "scan_start", Some(&sealed.scan_start));
             put_digest(out, "rules", Some(&sealed.rules));
             put_digest(out, "seal", Some(&sealed.seal));
             put_by(out, &sealed.by);

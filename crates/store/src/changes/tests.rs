@@ -59,7 +59,7 @@ fn found(at: &str, kind: ChangeKind, before: Option<FileState>, after: Option<Fi
     }
 }
 
-fn modified(at: &str, content: u8) -> Found {
+pub(crate) fn modified(at: &str, content: u8) -> Found {
     let mut found = found(at, ChangeKind::Modified, Some(file(1, 1)), Some(file(1, content)));
     found.fields = AttributeSet::of(&[Attribute::Content]);
     found
@@ -94,7 +94,7 @@ fn try_commit(
     Ok(outcomes)
 }
 
-fn written_by(pids: &[u32]) {
+pub(crate) fn written_by(pids: &[u32]) {
     WRITERS.with(|writers| *writers.borrow_mut() = pids.to_vec());
 }
 
@@ -130,7 +130,7 @@ fn all_who_wrote_are_kept_and_one_may_raise_the_severity() {
     assert_eq!(open().severity, Severity::Critical);
 }
 
-fn commit(store: &Store, all: &[Found]) -> Vec<Outcome> {
+pub(crate) fn commit(store: &Store, all: &[Found]) -> Vec<Outcome> {
     commit_in(store, all, &[], &[])
 }
 

@@ -36,7 +36,7 @@ pub fn add(
         bail!("the sealing key is not at {}: give its place with --key", crate::context::show(&key_path));
     }
     let key = signing_key(&key_path, true)?;
-    if *key.signing.verifier_key() != context.verifier_key(store.dir())? {
+    if context.seal_keys(store.dir())?.first() != Some(key.signing.verifier_key()) {
         bail!("{} is not the key that sealed the baseline", crate::context::show(&key_path));
     }
     let baseline = store.current_baseline()?;

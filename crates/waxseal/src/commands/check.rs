@@ -25,8 +25,8 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let coverage = context.coverage(context.config()?);
     let baseline = store.current_baseline()?;
     let mut troubles = Vec::new();
-    let key = context.verifier_key(store.dir());
-    if let Err(error) = key.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg)) {
+    let keys = context.seal_keys(store.dir());
+    if let Err(error) = keys.and_then(|keys| trust::verify(&baseline, &keys).map_err(anyhow::Error::msg)) {
         let message =
             format!("the baseline's seal is broken: {error:#}; what this check says cannot be trusted");
         troubles.push(Trouble { path: None, message });

@@ -67,7 +67,6 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
     if let Some(text) = &key.text {
         write_new(&key_path, text.as_bytes(), 0o600)?;
     }
-    write_verifier_key(&dir, &key.signing)?;
     let sealer = Sealer { key: &key.signing, who: who(), note: "first baseline".into() };
     let options = scan_options(coverage.config());
     let progress = Arc::new(Progress::default());
@@ -210,13 +209,6 @@ fn ask_passphrase(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     }
     let text = line.trim_end_matches(['\n', '\r']).to_string();
     Ok(Zeroizing::new(text))
-}
-
-fn write_verifier_key(dir: &StateDir, key: &SigningKey) -> anyhow::Result<()> {
-    let path = dir.verifier_key();
-    // One is left over when an earlier init ended before the baseline was stored: the new baseline names the key.
-    waxseal_store::state_dir::replace(&path, format!("{}\n", key.verifier_key()).as_bytes(), 0o644)?;
-    Ok(())
 }
 
 /// Who acts, for the record.

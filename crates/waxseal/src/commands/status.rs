@@ -22,8 +22,8 @@ const PLACES: usize = 20;
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
     let store = context.store()?;
     let baseline = store.current_baseline()?;
-    let key = context.verifier_key(store.dir());
-    let seal = key.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg));
+    let keys = context.seal_keys(store.dir());
+    let seal = keys.and_then(|keys| trust::verify(&baseline, &keys).map_err(anyhow::Error::msg));
     let facts = Facts {
         context,
         open: store.count_open()?,

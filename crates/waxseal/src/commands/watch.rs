@@ -53,8 +53,8 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let baseline = store.current_baseline()?;
     let voices = Voices::begin(context.json)?;
     let teller = Teller { context, since: since.to_string(), voices: &voices };
-    let seal = context.verifier_key(store.dir());
-    if let Err(error) = seal.and_then(|key| trust::verify(&baseline, &key).map_err(anyhow::Error::msg)) {
+    let seal = context.seal_keys(store.dir());
+    if let Err(error) = seal.and_then(|keys| trust::verify(&baseline, &keys).map_err(anyhow::Error::msg)) {
         teller
             .trouble(None, &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"));
     }

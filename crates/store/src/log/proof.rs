@@ -1,0 +1,153 @@
+//! Whether the tables of changes and baselines say what the log says.
+
+use super::leaf_bytes;
+use super::read::LogSnapshot;
+use crate::baseline::{self, sealed_leaf};
+use crate::changes::{CHANGE_COLUMNS, change_from};
+use crate::error::StoreError;
+use std::collections::{BTreeMap, HashMap};
+use waxseal_ledger::Leaf;
+use waxseal_ledger::leaf::{ChangeLeaf, Event};
+use waxseal_model::{Change, ChangeId, Timestamp};
+
+/// What the leaves say of rows, gathered leaf by leaf in their order.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    /// When the log began: rows from before have no leaves.
+    began: Option<Timestamp>,
+    /// The last leaf of each change, and when it was said to be over.
+    changes: HashMap<u64, (u64, Option<Timestamp>)>,
+    /// The leaf of each baseline.
+    baselines: BTreeMap<u64, u64>,
+}
+
+/// A row and the log that do not agree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disagreement {
+    /// A change that the log does not have.
+    #[error("change {0}: it is in the table, and the log does not tell of it")]
+    UnknownChange(ChangeId),
+    /// A change that is gone.
+    #[error("change {id}: leaf {leaf} tells of it, and it is not in the table")]
+    NoChange {
+        /// Which.
+        id: ChangeId,
+        /// The last leaf that tells of it.
+        leaf: u64,
+    },
+    /// A change that says something else.
+    #[error("change {id}: the table says something else of it than leaf {leaf}")]
+    OtherChange {
+        /// Which.
+        id: ChangeId,
+        /// The last leaf that tells of it.
+        leaf: u64,
+    },
+    /// A baseline that the log does not have.
+    #[error("baseline {0}: it is in the table, and the log does not tell of it")]
+    UnknownBaseline(u64),
+    /// A baseline that is gone.
+    #[error("baseline {generation}: leaf {leaf} tells of it, and it is not in the table")]
+    NoBaseline {
+        /// Its number.
+        generation: u64,
+        /// The leaf that tells of it.
+        leaf: u64,
+    },
+    /// A baseline that says something else.
+    #[error("baseline {generation}: the table says something else of it than leaf {leaf}")]
+    OtherBaseline {
+        /// Its number.
+        generation: u64,
+        /// The leaf that tells of it.
+        leaf: u64,
+    },
+}
+
+impl Agreement {
+    /// The next leaf, at this place.
+    pub fn leaf(&mut self, seq: u64, leaf: &Leaf) {
+        self.began.get_or_insert(leaf.time);
+        match &leaf.event {
+            Event::Change(change) => drop(self.changes.insert(change.id.0, (seq, None))),
+            Event::Resolved { id, .. } => {
+                if let Some((_, over)) = self.changes.get_mut(&id.0) {
+                    *over = Some(leaf.time);
+                }
+            }
+            Event::Sealed(sealed) => drop(self.baselines.insert(sealed.generation, seq)),
+            _ => {}
+        }
+    }
+
+    /// Holds the rows against what was gathered; `each` is told what does not agree, in no order that matters.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn compare(
+        mut self,
+        log: &LogSnapshot<'_>,
+        mut each: impl FnMut(Disagreement),
+    ) -> Result<(), StoreError> {
+        let sql = format!("SELECT {CHANGE_COLUMNS}, status, closed, path_text, severity_text FROM change");
+        let mut query = log.connection.prepare(&sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = ChangeId(row.get::<_, i64>(13)?.unsigned_abs());
+            let Some((leaf, over)) = self.changes.remove(&id.0) else {
+                let first = Timestamp::from_micros(row.get(15)?);
+                if self.began.is_none_or(|began| first.as_micros() >= began.as_micros()) {
+                    each(Disagreement::UnknownChange(id));
+                }
+                continue;
+            };
+            let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
+            let (path, severity): (String, String) = (row.get(21)?, row.get(22)?);
+            let is_told = |change: &Change| {
+                let written = (change.path.for_people(), change.severity.name());
+                written == (path, &severity) && told_by(log, leaf, change).unwrap_or_default()
+            };
+            let is_over = closed.map(Timestamp::from_micros).map(Timestamp::as_micros);
+            let status_fits = (status == "open") == over.is_none()
+                && is_over == over.map(Timestamp::as_micros)
+                && (over.is_none() || status == "resolved");
+            // What cannot be read is not what was written.
+            if !(status_fits && change_from(row).is_ok_and(|change| is_told(&change))) {
+                each(Disagreement::OtherChange { id, leaf });
+            }
+        }
+        for (id, (leaf, _)) in self.changes {
+            each(Disagreement::NoChange { id: ChangeId(id), leaf });
+        }
+        for row in baseline::all(log.connection)? {
+            let generation = row.generation;
+            let Some(leaf) = self.baselines.remove(&generation) else {
+                if self.began.is_none_or(|began| row.stored.time.as_micros() >= began.as_micros()) {
+                    each(Disagreement::UnknownBaseline(generation));
+                }
+                continue;
+            };
+            let told = leaf_bytes(log.connection, leaf).ok().and_then(|bytes| Leaf::parse(&bytes).ok());
+            let is_same = |told: &Leaf| match &told.event {
+                Event::Sealed(sealed) => {
+                    **sealed == sealed_leaf(generation, &row.stored)
+                        && told.time.as_micros() == row.stored.time.as_micros()
+                }
+                _ => false,
+            };
+            if !told.as_ref().is_some_and(is_same) {
+                each(Disagreement::OtherBaseline { generation, leaf });
+            }
+        }
+        for (generation, leaf) in self.baselines {
+            each(Disagreement::NoBaseline { generation, leaf });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a leaf tells of this change as its row has it.
+fn told_by(log: &LogSnapshot<'_>, leaf: u64, change: &Change) -> Result<bool, StoreError> {
+    let leaf = Leaf::parse(&leaf_bytes(log.connection, leaf)?);
+    Ok(matches!(leaf, Ok(Leaf { event: Event::Change(told), .. }) if *told == ChangeLeaf::of(change)))
+}

@@ -1,0 +1,122 @@
+//! The log, read.
+
+use super::Rows;
+use crate::Store;
+use crate::baseline::number;
+use crate::error::StoreError;
+use rusqlite::{Connection, OptionalExtension};
+use waxseal_model::Digest;
+
+/// A leaf as it is stored. Nothing about it has been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place, from 0.
+    pub seq: u64,
+    /// What it says; `None` when that was deleted by the rules of retention.
+    pub bytes: Option<Vec<u8>>,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl Store {
+    /// The last checkpoint, a signed note; `None` when there is no log yet.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        self.read(|connection| {
+            Ok(connection.query_row("SELECT note FROM checkpoint", [], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// How many leaves the log has.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn log_size(&self) -> Result<u64, StoreError> {
+        self.read(super::size)
+    }
+
+    /// Calls `each` with every leaf from `first` on, in order. Those that are missing are left out.
+    ///
+    /// # Errors
+    /// As the database says, or the first error of `each`.
+    pub fn each_leaf<E: From<StoreError>>(
+        &self,
+        first: u64,
+        mut each: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut stopped = None;
+        self.read(|connection| {
+            stopped = each_leaf(connection, first, &mut each)?.err();
+            Ok(())
+        })?;
+        stopped.map_or(Ok(()), Err)
+    }
+
+    /// Reads the log and what belongs to it as they stand at one moment.
+    ///
+    /// # Errors
+    /// As the database says, or as `look` does.
+    pub fn log_snapshot<T, E: From<StoreError>>(
+        &self,
+        look: impl FnOnce(&LogSnapshot<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut answer = None;
+        self.read(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            answer = Some(look(&LogSnapshot { connection: &transaction }));
+            Ok(())
+        })?;
+        answer.unwrap_or_else(|| Err(StoreError::Damaged("the log was not read".into()).into()))
+    }
+}
+
+/// The log at one moment.
+pub struct LogSnapshot<'c> {
+    pub(super) connection: &'c Connection,
+}
+
+impl LogSnapshot<'_> {
+    /// The last checkpoint.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.connection.query_row("SELECT note FROM checkpoint", [], |row| row.get(0)).optional()?)
+    }
+
+    /// As [`Store::each_leaf`].
+    ///
+    /// # Errors
+    /// As the database says, or the first error of `each`.
+    pub fn each_leaf<E: From<StoreError>>(
+        &self,
+        mut each: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        each_leaf(self.connection, 0, &mut each)?
+    }
+
+    /// The hashes of the tree.
+    pub fn hashes(&self) -> impl waxseal_ledger::merkle::Hashes<Error = StoreError> + '_ {
+        Rows(self.connection)
+    }
+}
+
+fn each_leaf<E>(
+    connection: &Connection,
+    first: u64,
+    each: &mut impl FnMut(Entry) -> Result<(), E>,
+) -> Result<Result<(), E>, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT seq, bytes, hash FROM leaf WHERE seq >= ?1 ORDER BY seq")?;
+    let mut rows = query.query([number(first)])?;
+    while let Some(row) = rows.next()? {
+        let entry =
+            Entry { seq: row.get::<_, i64>(0)?.unsigned_abs(), bytes: row.get(1)?, hash: row.get(2)? };
+        if let Err(error) = each(entry) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
