@@ -16,7 +16,7 @@ mod fields;
 mod parts;
 mod view;
 
-pub use parts::{By, Details, LeafPath, LeafState, LeafText, Who};
+pub use parts::{By, Details, LeafPath, LeafState, LeafText, Who, actors_hash};
 
 use crate::epoch::Announcement;
 use waxseal_model::wire::{Input, WireError, put_varint, put_zigzag};

@@ -166,7 +166,7 @@ fn object_key(seen: Option<&Seen>) -> Option<Vec<u8>> {
     Some(key)
 }
 
-fn fields_text(fields: AttributeSet) -> String {
+pub(crate) fn fields_text(fields: AttributeSet) -> String {
     fields.iter().map(Attribute::name).collect::<Vec<_>>().join(",")
 }
 

@@ -135,6 +135,14 @@ impl Appending<'_> {
         if self.ahead.is_some() {
             return Ok(());
         }
+        // A log that somebody damaged does not end the monitor.
+        self.read_end(connection, time).map_err(|error| match error {
+            StoreError::Damaged(why) => StoreError::Log(why),
+            other => other,
+        })
+    }
+
+    fn read_end(&mut self, connection: &Connection, time: Timestamp) -> Result<(), StoreError> {
         let size = size(connection)?;
         let known = self.current.as_ref().filter(|current| current.tail.size() == size).cloned();
         if known.is_some() {
@@ -232,6 +240,12 @@ impl Store {
             self.with_log(|connection, log| log.catch_up(connection, now))?;
         }
         Keys::read_host(self.dir())
+    }
+
+    /// Whether anything was recorded by this process in the epoch that lasts.
+    pub fn is_epoch_used(&self) -> bool {
+        let current = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|current| current.used)
     }
 
     fn with_log(

@@ -219,7 +219,7 @@ KINDS = {
     5: ("resolved", [n, p]),
     6: ("approved", DECISION),
     7: ("restored", DECISION),
-    8: ("sealed", [n, h, n, h, h, Fields.by, t]),
+    8: ("sealed", [n, h, n, n, n, m, h, h, Fields.by, t]),
     9: ("blind", [t, maybe(p), m, maybe(m)]),
     10: ("config", [h, maybe(h)]),
     11: ("alert", [n, t, bit, n, n, t]),

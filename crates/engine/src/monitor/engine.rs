@@ -6,6 +6,7 @@ use super::blindness::Blindness;
 use super::clock::Clock;
 use super::control::Waiter;
 use super::haste::Haste;
+use super::journal;
 use super::objects::{self, Objects};
 use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
@@ -59,6 +60,8 @@ pub struct Engine<'a> {
     findings: Mutex<Findings>,
     /// Since something could not be recorded.
     pub blind: Option<Blind>,
+    /// When the epoch of the log's key ends, if anything was recorded in it.
+    pub epoch_ends: Option<Instant>,
     /// When it did not see, or could not record.
     pub blindness: Blindness,
     /// Why, as it was told.
@@ -101,6 +104,7 @@ impl<'a> Engine<'a> {
             describer,
             findings,
             blind: None,
+            epoch_ends: None,
             blindness: Blindness::new(),
             told_blind: None,
             touched: Touched::default(),
@@ -113,6 +117,7 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// When the baseline cannot be read.
     pub fn follow(&mut self, coverage: Vec<watcher::Coverage>) -> Result<(), EngineError> {
+        self.record_start()?;
         self.look(self.everything(), true, Source::Scan, "found at the start of the monitor")?;
         self.note_downtime()?;
         self.leave_word(true)?;
@@ -128,7 +133,7 @@ impl<'a> Engine<'a> {
             haste.wait(self.queue.has_more());
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
             let retry = self.blind.as_ref().map(|blind| blind.retry);
-            let mut work = self.queue.take([retry, quiet].into_iter().flatten().min());
+            let mut work = self.queue.take([retry, quiet, self.epoch_ends].into_iter().flatten().min());
             is_tidy = work.is_empty() && quiet.is_some_and(|quiet| quiet <= Instant::now());
             if is_tidy {
                 waxseal_observe::let_code_go();
@@ -146,6 +151,7 @@ impl<'a> Engine<'a> {
                 self.reload(asked)?;
             }
             self.leave_word(end)?;
+            self.turn_keys()?;
             self.answer(waiters, unheard)?;
             if end {
                 return Ok(());
@@ -298,7 +304,7 @@ impl<'a> Engine<'a> {
         if whole {
             self.remember_scan(quick, started, &report, progress.bytes.into_inner())?;
         }
-        self.tell_touched(&request, &report, &outcomes);
+        self.tell_touched(&request, &report, &outcomes)?;
         let set = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::New(change) => Some(change.set),
             _ => None,
@@ -346,7 +352,12 @@ impl<'a> Engine<'a> {
     }
 
     /// Names that events spoke of and that are neither there nor sealed: they came and went.
-    fn tell_touched(&mut self, request: &Request, report: &check::Report, outcomes: &[Outcome]) {
+    fn tell_touched(
+        &mut self,
+        request: &Request,
+        report: &check::Report,
+        outcomes: &[Outcome],
+    ) -> Result<(), EngineError> {
         for outcome in outcomes {
             // A new name that was there for a look, and is gone.
             if let Outcome::Resolved(change) = outcome
@@ -355,17 +366,23 @@ impl<'a> Engine<'a> {
                 self.touched.was_told(&change.path);
             }
         }
-        if request.source == Source::Event {
-            for path in &report.vanished {
-                if self.touched.is_news(path) {
-                    let actors = request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
-                    (self.tell)(Event::Touched(path.clone(), actors));
-                }
+        if request.source != Source::Event {
+            return Ok(());
+        }
+        let mut news = Vec::new();
+        for path in &report.vanished {
+            if self.touched.is_news(path) {
+                let actors = request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
+                news.push((path.clone(), actors));
             }
         }
+        if self.record(news.iter().map(|(path, actors)| journal::touched(path, actors)).collect())? {
+            news.into_iter().for_each(|(path, actors)| (self.tell)(Event::Touched(path, actors)));
+        }
+        Ok(())
     }
 
-    fn go_blind(&mut self, error: &StoreError) {
+    pub fn go_blind(&mut self, error: &StoreError) {
         let reason = match error {
             StoreError::Full => "disk-full",
             StoreError::Busy(_) => "database-busy",
@@ -399,5 +416,6 @@ fn relatives(outcomes: &[Outcome]) -> BTreeSet<(u32, u32, u64)> {
 
 /// Whether a store that refuses now may take it later.
 pub fn is_passing(error: &StoreError) -> bool {
-    matches!(error, StoreError::Full | StoreError::Busy(_) | StoreError::Sqlite(_) | StoreError::Io(..))
+    use StoreError::{Busy, Full, Io, Log, Sqlite};
+    matches!(error, Full | Busy(_) | Sqlite(_) | Io(..) | Log(_))
 }

@@ -9,6 +9,7 @@ mod clock;
 mod control;
 mod engine;
 mod haste;
+mod journal;
 mod objects;
 mod pace;
 mod patrol;
@@ -225,6 +226,9 @@ impl Started<'_> {
             let began = scanning.into_iter().fold(reading.and(serving), |all, one| all.and(one));
             let began = began.map_err(|error| EngineError::Watch(error.to_string()));
             let result = began.and_then(|()| engine.follow(coverage));
+            engine.record_stop(
+                &result.as_ref().map_or_else(EngineError::to_string, |()| "asked to end".into()),
+            );
             patrol.end();
             queue.end();
             queue.close();

@@ -49,7 +49,9 @@ impl Engine<'_> {
     /// Looks at what the new rules may judge in another way than the old ones: everything, by times and sizes; and before
     /// that at what is covered anew, so that it is one change set of its own for each watch.
     fn take_over(&mut self, rules: Rules) -> Result<(), EngineError> {
+        let previous = self.rules_hash();
         let old = std::mem::replace(&mut self.rules, rules);
+        self.record_config(previous)?;
         self.patrol.set(&self.rules.coverage.config().scan);
         self.tell_lost_paths();
         for (watch, roots) in self.new_roots(&old.coverage) {

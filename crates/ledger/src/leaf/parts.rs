@@ -2,7 +2,7 @@
 
 use crate::tree::sha256;
 use waxseal_model::wire::{Input, WireError, put_bytes, put_varint};
-use waxseal_model::{Actor, Digest, FileState, RawPath, record};
+use waxseal_model::{Actor, Digest, FileState, RawPath, actor, record};
 
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -243,6 +243,11 @@ impl Details<'_> {
         }
         sha256(&[&bytes])
     }
+}
+
+/// [`Details::hash`] of a record that has nothing but these actors.
+pub fn actors_hash(actors: &[Actor]) -> Digest {
+    Details { actors: actor::to_text(actors).as_deref(), ..Details::default() }.hash()
 }
 
 /// A zero byte, or a byte 1 and the value.

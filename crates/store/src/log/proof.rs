@@ -3,12 +3,13 @@
 use super::leaf_bytes;
 use super::read::LogSnapshot;
 use crate::baseline::{self, sealed_leaf};
-use crate::changes::{CHANGE_COLUMNS, change_from};
+use crate::changes::{CHANGE_COLUMNS, change_from, fields_text};
 use crate::error::StoreError;
+use rusqlite::Row;
 use std::collections::{BTreeMap, HashMap};
 use waxseal_ledger::Leaf;
 use waxseal_ledger::leaf::{ChangeLeaf, Event};
-use waxseal_model::{Change, ChangeId, Timestamp};
+use waxseal_model::{Change, ChangeId, Timestamp, actor};
 
 /// What the leaves say of rows, gathered leaf by leaf in their order.
 #[derive(Debug, Default)]
@@ -102,10 +103,9 @@ impl Agreement {
                 continue;
             };
             let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
-            let (path, severity): (String, String) = (row.get(21)?, row.get(22)?);
             let is_told = |change: &Change| {
-                let written = (change.path.for_people(), change.severity.name());
-                written == (path, &severity) && told_by(log, leaf, change).unwrap_or_default()
+                is_as_written(row, change).unwrap_or_default()
+                    && told_by(log, leaf, change).unwrap_or_default()
             };
             let is_over = closed.map(Timestamp::from_micros).map(Timestamp::as_micros);
             let status_fits = (status == "open") == over.is_none()
@@ -144,6 +144,19 @@ impl Agreement {
         }
         Ok(())
     }
+}
+
+/// Whether a row is exactly as this change is written: what it says in other words was not written by this program.
+fn is_as_written(row: &Row<'_>, change: &Change) -> rusqlite::Result<bool> {
+    let is_text = |column: usize, text: &str| row.get_ref(column).map(|value| value.as_str() == Ok(text));
+    let actors = actor::to_text(&change.actors);
+    Ok(is_text(2, change.kind.name())?
+        && is_text(3, &fields_text(change.fields))?
+        && row.get::<_, i64>(4)? == change.severity as i64
+        && is_text(5, change.source.name())?
+        && row.get_ref(18)?.as_str_or_null() == Ok(actors.as_deref())
+        && is_text(21, &change.path.for_people())?
+        && is_text(22, change.severity.name())?)
 }
 
 /// Whether a leaf tells of this change as its row has it.
