@@ -46,6 +46,8 @@ pub struct Sealed {
 pub struct Sealer<'a> {
     /// Signs the seal; its name is the baseline's origin. The host's key, which signs the log, signs it too.
     pub key: &'a SigningKey,
+    /// The name of this host's log, which begins with its first baseline.
+    pub log: Name,
     /// Who, for the list of baselines.
     pub who: String,
     /// Why, for the list of baselines.
@@ -82,7 +84,7 @@ pub fn seal_first(
     progress: &Progress,
 ) -> Result<Sealed, EngineError> {
     let builder = Builder::new(dir)?;
-    let keys = HostKeys::create(dir, sealer.key.verifier_key().name().clone(), sealer.key.verifier_key())?;
+    let keys = HostKeys::create(dir, sealer.log.clone(), sealer.key.verifier_key())?;
     let roots = coverage.roots().iter().map(|root| root.path.clone()).collect();
     let taken = take(coverage, &builder, BTreeMap::new(), roots, options, progress)?;
     let (baseline, troubles) = taken.sign(coverage, sealer, keys.host(), None, progress);

@@ -9,13 +9,13 @@ use waxseal_store::Baseline;
 /// # Errors
 /// What is broken, for people.
 pub fn verify(baseline: &Baseline, keys: &[VerifierKey]) -> Result<Seal, String> {
-    let by = |key: &VerifierKey| {
-        let seal = Seal::verify_for(key.name(), &baseline.stored.seal, std::slice::from_ref(key));
-        seal.map_err(|error| error.to_string())
-    };
     let (first, others) = keys.split_first().ok_or("there is no key to verify it with")?;
-    let seal = by(first)?;
-    others.iter().try_for_each(|key| by(key).map(drop))?;
+    let note = &baseline.stored.seal;
+    let seal = Seal::verify_for(first.name(), note, std::slice::from_ref(first));
+    let seal = seal.map_err(|error| error.to_string())?;
+    for key in others {
+        Seal::verify(note, std::slice::from_ref(key)).map_err(|error| error.to_string())?;
+    }
     if seal.root != baseline.stored.root {
         return Err("the stored root hash is not the one that was sealed".into());
     }

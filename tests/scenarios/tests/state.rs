@@ -193,8 +193,10 @@ fn a_key_elsewhere_is_used_and_kept_secret() {
     // The same key seals another state: both name it.
     let other = machine.home().join("other-state");
     machine.waxseal_in(&other, with_key).expect_code(0);
-    let line = |state: &Path| fs::read_to_string(state.join("waxseal.vkey")).unwrap();
-    assert_eq!(line(&machine.state_dir()), line(&other));
+    let line = |state: &Path, name: &str| fs::read_to_string(state.join(name)).unwrap();
+    assert_eq!(line(&machine.state_dir(), "sealing.vkey"), line(&other, "sealing.vkey"));
+    // Each has a log of its own.
+    assert_ne!(line(&machine.state_dir(), "waxseal.vkey"), line(&other, "waxseal.vkey"));
 }
 
 /// The last printed line of each change, by id.

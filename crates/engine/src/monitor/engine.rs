@@ -30,6 +30,9 @@ use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, St
 /// How long to wait before trying again to record.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How many names that came and went are recorded at once.
+const TOUCHED: usize = 2000;
+
 /// After how long without work memory is given back. What comes next has to fetch some of it again, which takes a
 /// fraction of a millisecond.
 const QUIET: Duration = Duration::from_secs(5);
@@ -369,15 +372,13 @@ impl<'a> Engine<'a> {
         if request.source != Source::Event {
             return Ok(());
         }
-        let mut news = Vec::new();
-        for path in &report.vanished {
-            if self.touched.is_news(path) {
-                let actors = request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
-                news.push((path.clone(), actors));
+        for paths in report.vanished.chunks(TOUCHED) {
+            let news = paths.iter().filter(|path| self.touched.is_news(path));
+            let by = |path| request.written.as_ref().map_or(Vec::new(), |written| written.actors(path));
+            let news: Vec<_> = news.map(|path| (path.clone(), by(path))).collect();
+            if self.record(news.iter().map(|(path, actors)| journal::touched(path, actors)).collect())? {
+                news.into_iter().for_each(|(path, actors)| (self.tell)(Event::Touched(path, actors)));
             }
-        }
-        if self.record(news.iter().map(|(path, actors)| journal::touched(path, actors)).collect())? {
-            news.into_iter().for_each(|(path, actors)| (self.tell)(Event::Touched(path, actors)));
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ impl HostKeys {
         let (host, first) = (self.host().verifier_key().clone(), self.epoch().verifier_key().clone());
         let file = VerificationFile::new(host, first, self.seals.clone(), checkpoint)
             .map_err(|error| StoreError::Log(error.to_string()))?;
-        replace(&dir.verification(), file.to_string().as_bytes(), 0o644)
+        replace(&dir.verification(), file.to_string().as_bytes(), 0o600)
     }
 }
 

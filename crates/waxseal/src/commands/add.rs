@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use waxseal_engine::seal::{Sealer, seal_more};
+use waxseal_engine::seal::{Sealer, origin, seal_more};
 use waxseal_model::RawPath;
 use waxseal_observe::Progress;
 use waxseal_store::Store;
@@ -40,7 +40,8 @@ pub fn add(
         bail!("{} is not the key that sealed the baseline", crate::context::show(&key_path));
     }
     let baseline = store.current_baseline()?;
-    let sealer = Sealer { key: &key.signing, who: who(), note: format!("added {names}") };
+    let log = origin(&waxseal_os::paths::host_name());
+    let sealer = Sealer { key: &key.signing, log, who: who(), note: format!("added {names}") };
     let progress = Arc::new(Progress::default());
     let options = scan_options(coverage.config());
     let (next, troubles) = with_bar(context, "sealing", None, &progress, || {

@@ -67,7 +67,8 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
     if let Some(text) = &key.text {
         write_new(&key_path, text.as_bytes(), 0o600)?;
     }
-    let sealer = Sealer { key: &key.signing, who: who(), note: "first baseline".into() };
+    let log = origin(&paths::host_name());
+    let sealer = Sealer { key: &key.signing, log, who: who(), note: "first baseline".into() };
     let options = scan_options(coverage.config());
     let progress = Arc::new(Progress::default());
     let sealed = with_bar(context, "sealing", Some(&coverage), &progress, || {
@@ -223,11 +224,13 @@ fn tell(sealed: &Sealed, coverage: &Coverage, key: &Key, key_path: &Path, contex
     let watches = describe::counted(coverage.config().watches.len() as u64, "watch", "watches");
     say(context, &format!("sealed {entries} ({files}, {}) of {watches}", describe::bytes(baseline.bytes)));
     say(context, &format!("root hash    {}", hex(&baseline.root)));
-    say(context, &format!("verifier key {}", key.signing.verifier_key()));
+    let line = read_text(&sealed.store.dir().verifier_key()).unwrap_or_default();
+    say(context, &format!("verifier key {}", line.trim()));
     say(
         context,
-        "             keep a copy of this line elsewhere: with it, anyone can verify what was sealed here",
+        "             keep a copy of this line elsewhere: with it, anyone can verify what was recorded here",
     );
+    say(context, &format!("sealing key  {}", key.signing.verifier_key()));
     if !key.protected {
         warn(&format!(
             "the sealing key lies unprotected on this machine ({}): move it away, or seal with --key on another disk",
