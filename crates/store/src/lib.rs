@@ -36,6 +36,7 @@ pub use scans::{ScanKind, ScanRecord};
 pub use state_dir::StateDir;
 pub use tracked::Tracked;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -123,5 +124,6 @@ fn connect(dir: &StateDir, read_only: bool, patience: Duration) -> Result<Connec
     connection.busy_timeout(patience)?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     Ok(connection)
 }
