@@ -2,7 +2,12 @@
 //!
 //! `cargo run --release -p waxseal-store --example append -- DIR [FINDINGS [BATCH]]`; DIR is made, and must not exist.
 #![allow(clippy::print_stdout, reason = "a program for people")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a measurement that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a measurement that cannot go on ends"
+)]
 
 use std::path::Path;
 use std::time::Instant;

@@ -342,6 +342,11 @@ impl Machine {
         Unread::start(self.command(&self.state_dir(), arguments))
     }
 
+    /// The same by way of another program, which is named with its arguments.
+    pub fn watch_unread_under(&self, by: &[&str], arguments: &[&str]) -> Unread {
+        Unread::start(self.under(by, &self.command(&self.state_dir(), arguments)))
+    }
+
     /// The monitor, started on these paths.
     #[track_caller]
     pub fn watch_paths(&self, paths: &[&Path]) -> Watching {

@@ -6,7 +6,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -194,14 +195,24 @@ impl Unread {
         lines
     }
 
+    /// Waits for its end: the signal that ended it, if one did.
+    #[track_caller]
+    pub fn wait(mut self) -> Option<i32> {
+        self.ended().signal()
+    }
+
     /// Waits for its end, which must be a good one.
     #[track_caller]
     pub fn expect_end(mut self) {
+        assert_eq!(self.ended().code(), Some(0));
+    }
+
+    #[track_caller]
+    fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.0.try_wait().expect("wait") {
-                assert_eq!(status.code(), Some(0));
-                return;
+                return status;
             }
             thread::yield_now();
         }

@@ -14,9 +14,10 @@ const DAY: i64 = 86_400;
 fn s60_a_clock_set_back_and_forward_is_told_once_and_changes_nothing() {
     let machine = Machine::new();
     let (library, offset) = (machine.home().join("clock.so"), machine.home().join("offset"));
-    if let Err(why) = tools::compile_library(include_str!("../c/clock.c"), &library) {
-        return skip(&format!("no C compiler: {why}"));
+    if !tools::has("cc") {
+        return;
     }
+    tools::compile_library(include_str!("../c/clock.c"), &library).unwrap();
     for name in ["a", "b", "c", "d"] {
         write(machine.at(name), "1");
     }

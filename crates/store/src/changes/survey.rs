@@ -1,7 +1,8 @@
 //! What a look found that is not on record, without recording it: for looks beside the one that records, whose findings
 //! may be stale by the time they would be.
 
-use super::{Findings, Place, Rules, found_from, is_same, no_longer_found, open_change};
+use super::commit::{is_same, no_longer_found, open_change};
+use super::{Findings, Place, Rules, found_from};
 use crate::error::StoreError;
 use rusqlite::types::ValueRef;
 use waxseal_model::RawPath;
