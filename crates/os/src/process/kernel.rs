@@ -9,6 +9,7 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
 use rustix::fs::{Mode, OFlags};
+use rustix::thread::UnshareFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ const RING: usize = 2 << 20;
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// How the system says that something is not allowed (`EPERM`, `EACCES`).
 const FORBIDDEN: [&str; 2] = ["(os error 1)", "(os error 13)"];
+/// A directory that has none of the kernel's files.
+const NOWHERE: &str = "/proc/self/fdinfo";
 /// How long a record that another processor is just writing is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -79,6 +82,26 @@ fn excerpt(types: &OwnedFd) -> Option<Vec<u8>> {
     btf::excerpt(&mut read, &PROGRAMS.map(|(_, tracepoint, _)| tracepoint))
 }
 
+/// A loader without the types that it reads as soon as it is made, all of them, which would take some 17 MiB: made where
+/// they are not to be found.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let made = std::thread::Builder::new().spawn(|| {
+        // The root directory of this thread alone. Where that may not be, the types are read and let go again.
+        if unshare_root().is_ok() {
+            let _ = rustix::process::chroot(NOWHERE);
+        }
+        EbpfLoader::new()
+    });
+    made.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
+/// Gives the calling thread a root and a working directory of its own.
+#[allow(unsafe_code, reason = "what is unshared may matter to the safety of other code")]
+fn unshare_root() -> rustix::io::Result<()> {
+    // SAFETY: descriptors stay shared; only the calling thread, which is about to end, sees another root from here on.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+}
+
 impl Feed {
     /// Loads the programs and attaches them.
     ///
@@ -100,7 +123,7 @@ impl Feed {
     }
 
     fn load(btf: &Btf) -> Result<Feed, String> {
-        let mut programs = EbpfLoader::new().btf(Some(btf)).load(OBJECT).map_err(tell)?;
+        let mut programs = loader().btf(Some(btf)).load(OBJECT).map_err(tell)?;
         for (name, tracepoint, is_optional) in PROGRAMS {
             let program = programs.program_mut(name).ok_or("a program is missing")?;
             let program: &mut BtfTracePoint = program.try_into().map_err(tell)?;
