@@ -321,7 +321,7 @@ fn take_news(connector: &Connector, lives: &mut Lives) -> bool {
         let time = time.saturating_add(slept);
         match news {
             News::Fork { child, parent } => lives.copied(child, parent, time),
-            News::Exit(pid) => lives.ended(pid, time),
+            News::Exit(pid) => lives.ended(pid),
             News::Exec(pid) => {
                 let from = uptime();
                 let process = Folder::of(pid).and_then(|folder| folder.process());

@@ -36,7 +36,7 @@ struct Life {
     asked: Option<(u64, u64)>,
     /// Its beginning is only known to the tick.
     rounded: bool,
-    ended: Option<u64>,
+    ended: bool,
     /// When nothing was left of it.
     freed: Option<u64>,
     /// How many lives on record it began.
@@ -206,9 +206,9 @@ impl Lives {
                 let program = Program::new(exe, args, args_cut, &self.tally);
                 self.exec(time, key, program, quiet, state);
             }
-            Event::Exit => self.end(time, key, Some(state)),
+            Event::Exit => self.end(key, Some(state)),
             Event::Free => {
-                self.end(time, key, None);
+                self.end(key, None);
                 if let Some(life) = self.found(key) {
                     life.freed = Some(time);
                 }
@@ -268,9 +268,9 @@ impl Lives {
     }
 
     /// The process of this number ended.
-    pub fn ended(&mut self, pid: u32, time: u64) {
+    pub fn ended(&mut self, pid: u32) {
         if let Some(key) = self.newest(pid) {
-            self.end(time, key, None);
+            self.end(key, None);
         }
     }
 
@@ -308,11 +308,11 @@ impl Lives {
         }
     }
 
-    fn end(&mut self, time: u64, key: Key, state: Option<State>) {
+    fn end(&mut self, key: Key, state: Option<State>) {
         let Some(key) = self.find(key) else { return };
         let Some(life) = self.lives.get_mut(&key) else { return };
-        if life.ended.is_none() {
-            life.ended = Some(time);
+        if !life.ended {
+            life.ended = true;
             life.writer = None;
         }
         if let Some(state) = state {
@@ -341,7 +341,7 @@ impl Lives {
             cgroup,
             asked: None,
             rounded: false,
-            ended: None,
+            ended: false,
             freed: None,
             children: 0,
             queued: false,
@@ -381,7 +381,7 @@ impl Lives {
 
     fn queue_if_over(&mut self, key: Key) {
         if let Some(life) = self.lives.get_mut(&key)
-            && life.ended.is_some()
+            && life.ended
             && life.children == 0
             && !life.queued
         {
@@ -403,7 +403,7 @@ impl Lives {
                 continue;
             }
             let mut rest: Vec<Key> =
-                self.lives.iter().filter(|(_, life)| life.ended.is_some()).map(|(key, _)| *key).collect();
+                self.lives.iter().filter(|(_, life)| life.ended).map(|(key, _)| *key).collect();
             if rest.is_empty() {
                 rest = self.lives.keys().copied().collect();
                 rest.sort_unstable_by_key(|key| key.start);
@@ -444,7 +444,7 @@ impl Lives {
             && (window.since < self.forgotten
                 || candidates.any(|(_, other)| other.freed.is_none_or(|freed| freed >= window.since)));
         // Or after.
-        let later = life.ended.is_some() && window.since < self.forgotten;
+        let later = life.ended && window.since < self.forgotten;
         let key = *key;
         if others || later || life.freed.is_some_and(|freed| freed < window.since) {
             return Answer::Doubtful;
@@ -505,7 +505,7 @@ impl Lives {
     /// Whether a process is over, with what was true at its end; `None` when it is not on record.
     pub fn end_of(&self, key: Key) -> Option<Option<State>> {
         let life = self.lives.get(&self.find(key)?)?;
-        Some(life.ended.map(|_| life.state))
+        Some(life.ended.then_some(life.state))
     }
 }
 

@@ -123,7 +123,7 @@ impl Matching {
             self.held.pop_front();
             match news {
                 News::Fork { child, parent } => lives.copied(child, parent, time),
-                News::Exit(pid) => lives.ended(pid, time),
+                News::Exit(pid) => lives.ended(pid),
                 News::Exec(_) => {}
             }
         }

@@ -25,6 +25,10 @@ pub struct Images {
     unknown: u64,
 }
 
+/// What one program takes that a process ran before, with what memory is kept by.
+#[cfg(test)]
+pub const ONE_BEFORE: usize = size_of::<Image>() + 8;
+
 /// What a process may have been within a window.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told {

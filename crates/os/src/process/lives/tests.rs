@@ -231,7 +231,7 @@ fn news_without_beginnings_are_taken_for_the_newest_of_that_number() {
     // A copy of what became something before it was asked.
     lives.copied(10, 8, 16);
     assert_eq!(who(&mut lives, 10, 12, 30), "unknown");
-    lives.ended(8, 30);
+    lives.ended(8);
     assert_eq!(lives.end_of(key(8, 10)).map(|end| end.is_some()), Some(true));
     // Nothing tells when its number was free again, so the next one is only known once it was there before.
     lives.copied(8, 7, 40);
@@ -282,4 +282,12 @@ fn the_user_at_the_end_is_kept() {
     lives.apply(&Record::Process { time: 20, key: a, event: Event::Exit, state });
     assert_eq!(lives.end_of(a).unwrap().unwrap().uid, 33);
     assert_eq!(lives.end_of(key(7, 11)), None);
+}
+
+#[test]
+fn the_record_takes_eight_mebibytes_at_most() {
+    // Nodes of the tree are at least half full; each life has one program before the one that it runs, as a rule.
+    let one = (size_of::<Life>() + size_of::<Key>()) * 11 / 7 + images::ONE_BEFORE;
+    println!("{one} bytes a life");
+    assert!(MOST * one + MOST_BYTES <= 8 << 20, "{}", MOST * one + MOST_BYTES);
 }
