@@ -101,7 +101,7 @@ impl Written {
     /// Who made the change of this path, the newest last.
     pub fn actors(&self, path: &RawPath) -> Vec<Actor> {
         let mut actors = Vec::new();
-        let found = self.writers.of(path).iter().map(|who| self.describer.actor(who));
+        let found = self.writers.of(path).iter().map(|who| self.describer.actor(who, path));
         actor::add(&mut actors, found.collect());
         actors
     }

@@ -1,5 +1,6 @@
 //! Who made a change.
 
+use crate::digest::{self, Digest};
 use crate::json::{self, Object};
 use crate::path::RawPath;
 use crate::time::Timestamp;
@@ -55,6 +56,10 @@ pub struct Actor {
     pub started: Option<Timestamp>,
     /// Its executable, from the root of its own mounts.
     pub exe: Option<RawPath>,
+    /// The package that owns the executable, as `name version`.
+    pub package: Option<String>,
+    /// The executable's SHA-256, when that is certain.
+    pub exe_hash: Option<Digest>,
     /// What it was before, within the time in which the change was made, oldest first: executables that may have made the
     /// change as well; at most [`EARLIER`].
     pub earlier: Vec<RawPath>,
@@ -134,6 +139,12 @@ impl Actor {
         if let Some(exe) = &self.exe {
             json::put_path(&mut out, "exe", exe.as_bytes());
         }
+        if let Some(package) = &self.package {
+            out.insert("package".into(), package.clone().into());
+        }
+        if let Some(hash) = &self.exe_hash {
+            out.insert("exe_hash".into(), digest::hex(hash).into());
+        }
         json::put_paths(&mut out, "earlier", &self.earlier);
         if self.earlier_cut {
             out.insert("earlier_cut".into(), true.into());
@@ -177,6 +188,8 @@ impl Actor {
             source: text("source").and_then(|name| ActorSource::from_name(&name)),
             started: text("started").and_then(|time| Timestamp::from_rfc3339(&time)),
             exe: path(value, "exe"),
+            package: text("package"),
+            exe_hash: text("exe_hash").and_then(|hash| digest::unhex(&hash)?.try_into().ok()),
             earlier: paths(value, "earlier")?,
             earlier_cut: value.get("earlier_cut").and_then(Value::as_bool).unwrap_or(false),
             args: list("args").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -206,6 +219,19 @@ impl Actor {
     /// Whether everything that the process ran in that time is known, and is one of these executables.
     pub fn ran_only(&self, allowed: &dyn Fn(&RawPath) -> bool) -> bool {
         !self.earlier_cut && self.exe.as_ref().is_some_and(allowed) && self.earlier.iter().all(allowed)
+    }
+
+    /// Takes what is known of the executable besides, unless it is known already. Whether that was news.
+    fn take_facts(&mut self, other: &Actor) -> bool {
+        let package = self.package.is_none() && other.package.is_some();
+        let hash = self.exe_hash.is_none() && other.exe_hash.is_some();
+        if package {
+            self.package.clone_from(&other.package);
+        }
+        if hash {
+            self.exe_hash = other.exe_hash;
+        }
+        package || hash
     }
 
     /// Takes what the same process was before, as told for another of its changes.
@@ -262,6 +288,7 @@ pub fn add(known: &mut Vec<Actor>, more: Vec<Actor>) {
             let is_same = old.is_same(&actor);
             if is_same {
                 actor.take_earlier(old);
+                actor.take_facts(old);
             }
             !is_same
         });
@@ -271,6 +298,17 @@ pub fn add(known: &mut Vec<Actor>, more: Vec<Actor>) {
         let surplus = known.len() - MOST;
         known.drain(1..=surplus);
     }
+}
+
+/// Adds what has become known of executables since to actors on record. Whether that was news.
+pub fn complete(known: &mut [Actor], by: &[Actor]) -> bool {
+    let mut is_news = false;
+    for actor in known {
+        for other in by {
+            is_news |= other.is_same(actor) && actor.take_facts(other);
+        }
+    }
+    is_news
 }
 
 /// Several actors as one JSON text, for the record.
@@ -295,6 +333,8 @@ mod tests {
             source: Some(ActorSource::ExecCache),
             started: Some(Timestamp::new(1000, 5000)),
             exe: Some(RawPath::new(*b"/usr/sbin/php\xff")),
+            package: Some("php8.2-fpm 8.2.7-1".into()),
+            exe_hash: Some([7; 32]),
             earlier: vec![RawPath::new(*b"/usr/bin/a"), RawPath::new(*b"/usr/bin/\xfe")],
             earlier_cut: true,
             args: vec!["php-fpm".into(), "\u{1b}[2J".into()],
@@ -354,6 +394,20 @@ mod tests {
         assert!(!Actor { earlier_cut: true, ..actor.clone() }.ran_only(&allowed));
         assert!(!Actor { exe: None, ..actor.clone() }.ran_only(&allowed));
         assert!(actor.descends_from(&|exe| *exe == path("/b")) && !actor.was_begun_by(&allowed));
+    }
+
+    #[test]
+    fn what_becomes_known_of_an_executable_is_added_once() {
+        let bare = Actor { package: None, exe_hash: None, ..full() };
+        let mut known = vec![bare.clone(), Actor::unknown(9)];
+        assert!(complete(&mut known, &[full()]));
+        assert!(!complete(&mut known, &[full()]));
+        assert_eq!(known, [full(), Actor::unknown(9)]);
+        assert!(!complete(&mut known, &[Actor { package: Some("other 1".into()), ..full() }]));
+        assert!(!complete(&mut [bare.clone()], &[Actor { pid: 7, ..full() }]));
+        // Whoever writes again is not known less well.
+        add(&mut known, vec![bare]);
+        assert_eq!(known, [Actor::unknown(9), full()]);
     }
 
     #[test]

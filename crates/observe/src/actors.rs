@@ -2,8 +2,9 @@
 //!
 //! In: a process, as the crate `os` knows it. Out: what is told of it. What was told once is remembered.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::executables::Executables;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waxseal_model::actor::Parent;
 use waxseal_model::{Actor, RawPath, Timestamp, cgroup, secrets};
 use waxseal_os::accounts::Accounts;
@@ -11,6 +12,8 @@ use waxseal_os::process::{Ancestor, Key, Origin, Processes, Writer, boot_time, o
 
 /// How many actors are remembered.
 const REMEMBERED: usize = 1024;
+/// How many are remembered that were told before everything was known of them.
+const UNFINISHED: usize = 4096;
 
 /// Who wrote, as far as it is known.
 #[derive(Debug, Clone)]
@@ -48,6 +51,7 @@ impl PartialEq for Who {
 #[derive(Debug)]
 pub struct Describer {
     processes: Arc<Processes>,
+    executables: Executables,
     state: Mutex<State>,
 }
 
@@ -55,12 +59,14 @@ pub struct Describer {
 struct State {
     accounts: Accounts,
     known: HashMap<Key, (Arc<Writer>, Actor)>,
+    /// Who was told, for which path, before the facts about the executable were known.
+    unfinished: Vec<(RawPath, Arc<Writer>)>,
 }
 
 impl Describer {
     /// One that asks these processes.
     pub fn new(processes: Arc<Processes>) -> Describer {
-        Describer { processes, state: Mutex::default() }
+        Describer { processes, executables: Executables::default(), state: Mutex::default() }
     }
 
     /// Where it is known from who wrote.
@@ -68,13 +74,51 @@ impl Describer {
         &self.processes
     }
 
-    /// What is told of somebody.
-    pub fn actor(&self, who: &Who) -> Actor {
+    /// What is known of executables.
+    pub fn executables(&self) -> &Executables {
+        &self.executables
+    }
+
+    /// What is told of somebody who wrote at this path. What comes to be known later of the executable is in
+    /// [`Describer::finished`] then.
+    pub fn actor(&self, who: &Who, path: &RawPath) -> Actor {
+        let actor = self.without_facts(who);
+        let Who::Known(writer) = who else { return actor };
+        self.executables.ask(writer);
+        let Some(facts) = self.executables.facts(writer) else {
+            let mut state = self.lock();
+            if state.unfinished.len() < UNFINISHED {
+                state.unfinished.push((path.clone(), Arc::clone(writer)));
+            }
+            return actor;
+        };
+        Actor { package: facts.package, exe_hash: facts.hash, ..actor }
+    }
+
+    /// Who was told of a path before everything was known, and is known now, by path.
+    pub fn finished(&self) -> BTreeMap<RawPath, Vec<Actor>> {
+        let mut finished: BTreeMap<RawPath, Vec<Actor>> = BTreeMap::new();
+        // What is still not known is noted again.
+        let unfinished = std::mem::take(&mut self.lock().unfinished);
+        for (path, writer) in unfinished {
+            let actor = self.actor(&Who::Known(writer), &path);
+            if actor.package.is_some() || actor.exe_hash.is_some() {
+                finished.entry(path).or_default().push(actor);
+            }
+        }
+        finished
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn without_facts(&self, who: &Who) -> Actor {
         let writer = match who {
             Who::Known(writer) => writer,
             Who::Unknown(pid) => return Actor::unknown(*pid),
         };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if let Some((same, actor)) = state.known.get(&writer.key)
             && (Arc::ptr_eq(same, writer) || same == writer)
         {
@@ -106,6 +150,8 @@ impl Describer {
             source: Some(writer.source),
             started: Some(started(writer.key)),
             exe: program.and_then(|program| program.exe.clone()),
+            package: None,
+            exe_hash: None,
             earlier: writer.earlier.to_vec(),
             earlier_cut: writer.earlier_cut,
             args: secrets::mask(&args),

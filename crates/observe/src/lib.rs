@@ -5,6 +5,8 @@
 
 pub mod actors;
 pub mod entry;
+pub mod executables;
+pub mod packages;
 pub mod place;
 pub mod probe;
 mod read;

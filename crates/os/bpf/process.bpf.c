@@ -50,8 +50,16 @@ struct path {
     struct vfsmount *mnt;
     struct dentry *dentry;
 } KERNEL;
+struct super_block {
+    u32 s_dev;
+} KERNEL;
+struct inode {
+    struct super_block *i_sb;
+    unsigned long i_ino;
+} KERNEL;
 struct file {
     struct path f_path;
+    struct inode *f_inode;
     void *private_data;
 } KERNEL;
 struct fdtable {
@@ -155,7 +163,9 @@ struct header {
     u16 args_size;
     u16 kind;
     u16 flags;
-    u32 unused;
+    // The file that it became.
+    u32 device;
+    u64 inode;
 };
 
 // How far the way to a file has been followed.
@@ -388,9 +398,15 @@ int process_exec(u64 *context) {
     record->header.time = bpf_ktime_get_boot_ns();
     struct mm_struct *mm = 0;
     struct file *exe = 0;
+    struct inode *inode = 0;
+    struct super_block *filesystem = 0;
     u64 from = 0, to = 0;
     READ(mm, task->mm);
     READ(exe, mm->exe_file);
+    READ(inode, exe->f_inode);
+    READ(filesystem, inode->i_sb);
+    READ(record->header.inode, inode->i_ino);
+    READ(record->header.device, filesystem->s_dev);
     READ(from, mm->arg_start);
     READ(to, mm->arg_end);
     u32 path = write_path(record, exe);

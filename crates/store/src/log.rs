@@ -248,7 +248,7 @@ impl Store {
         current.as_ref().is_some_and(|current| current.used)
     }
 
-    fn with_log(
+    pub(crate) fn with_log(
         &self,
         write: impl FnOnce(&Connection, &mut Appending<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {

@@ -27,6 +27,8 @@ use waxseal_observe::watch::{self as watcher, Waker};
 use waxseal_observe::{Options, Progress, now};
 use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
 
+/// How long whoever waits for the record waits for the facts about executables, at most.
+const FACTS: Duration = Duration::from_secs(5);
 /// How long to wait before trying again to record.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -147,8 +149,11 @@ impl<'a> Engine<'a> {
             let waiters = std::mem::take(&mut work.waiters);
             let unheard = std::mem::take(&mut work.unheard);
             let words = std::mem::take(&mut work.words);
-            let reload = work.reload.take();
+            let (reload, facts) = (work.reload.take(), work.facts);
             self.work_off(work)?;
+            if facts {
+                self.complete_actors()?;
+            }
             words.into_iter().try_for_each(|word| self.hear(word))?;
             if let Some(asked) = reload {
                 self.reload(asked)?;
@@ -172,9 +177,24 @@ impl<'a> Engine<'a> {
         if !unheard.is_empty() {
             self.look(unheard, true, Source::Scan, "found by a scan that was asked for")?;
         }
+        self.describer.executables().settle(FACTS);
+        self.complete_actors()?;
         let answer = self.blind.as_ref().map_or(Ok(()), |blind| Err(blind.refusal.clone()));
         waiters.into_iter().for_each(|waiter| waiter.answer(answer.clone()));
         Ok(())
+    }
+
+    /// Records what has become known of executables since changes by them were recorded. What cannot be recorded now is
+    /// told of their next change.
+    fn complete_actors(&self) -> Result<(), EngineError> {
+        let finished = self.describer.finished();
+        if finished.is_empty() || self.blind.is_some() {
+            return Ok(());
+        }
+        match self.store.complete_actors(&finished, now()) {
+            Err(error) if !is_passing(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Everything that this monitor looks at, as targets: none means all.

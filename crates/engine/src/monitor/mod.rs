@@ -213,7 +213,11 @@ impl Started<'_> {
         let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
         std::thread::scope(|scope| {
             let reading =
-                thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue, processes));
+                thread("events").spawn_scoped(scope, || reader::read_events(watcher, &queue, &describer));
+            let knowing = thread("executables").spawn_scoped(scope, || {
+                let late = || queue.add_rest(|work| work.facts = true);
+                describer.executables().serve(&late);
+            });
             let recording = thread("processes").spawn_scoped(scope, || processes.serve());
             let serving = thread("control").spawn_scoped(scope, || door.serve(&desk));
             let scanning =
@@ -222,7 +226,7 @@ impl Started<'_> {
                     thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
                 });
             let serving = serving.map(drop);
-            let reading = reading.map(drop).and(recording.map(drop));
+            let reading = reading.map(drop).and(recording.map(drop)).and(knowing.map(drop));
             let began = scanning.into_iter().fold(reading.and(serving), |all, one| all.and(one));
             let began = began.map_err(|error| EngineError::Watch(error.to_string()));
             let result = began.and_then(|()| engine.follow(coverage));
@@ -234,6 +238,7 @@ impl Started<'_> {
             queue.close();
             waker.wake();
             processes.end();
+            describer.executables().end();
             door.close();
             result
         })

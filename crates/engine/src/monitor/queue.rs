@@ -84,6 +84,8 @@ pub struct Work {
     pub words: Vec<Word>,
     /// The clock may have been set.
     pub clock: bool,
+    /// What was not known of executables when changes were recorded is known now.
+    pub facts: bool,
     /// The config is to be read again: true when somebody asked for it, false when it may have changed.
     pub reload: Option<bool>,
     /// End.
@@ -103,7 +105,7 @@ impl Work {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, words, clock, reload, end, .. } = self;
+        let Work { targets, objects, rescans, notes, waiters, words, clock, facts, reload, end, .. } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
@@ -111,6 +113,7 @@ impl Work {
             && waiters.is_empty()
             && words.is_empty()
             && !clock
+            && !facts
             && reload.is_none()
             && !end
     }

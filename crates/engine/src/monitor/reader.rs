@@ -8,9 +8,9 @@ use crate::written::Marks;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use waxseal_model::Timestamp;
-use waxseal_observe::actors::Who;
+use waxseal_observe::actors::{Describer, Who};
 use waxseal_observe::now;
-use waxseal_observe::process::{Processes, Window, uptime};
+use waxseal_observe::process::{Window, uptime};
 use waxseal_observe::watch::{self as watcher, Hint, Process, WatchError, Watcher, What};
 use waxseal_store::Place;
 
@@ -59,7 +59,8 @@ impl Gathering {
 }
 
 /// Reads until the queue is ended and the watcher woken.
-pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
+pub fn read_events(mut watcher: Watcher, queue: &Queue, describer: &Describer) {
+    let processes = describer.processes();
     watcher::raise_priority();
     let mut hints = Vec::new();
     // Who asked before the last cookie was made.
@@ -103,7 +104,7 @@ pub fn read_events(mut watcher: Watcher, queue: &Queue, processes: &Processes) {
             processes.catch_up();
             let read = if is_read_now { earlier } else { 0 };
             let window = Window { since: quiet, until: uptime(), read };
-            let namer = Namer { processes, window, lost: false, known: HashMap::new() };
+            let namer = Namer { describer, window, lost: false, known: HashMap::new() };
             queue_hints(&mut hints, queue, namer, before);
             let losses = processes.losses();
             if std::mem::replace(&mut lost_records, losses) != losses {
@@ -175,7 +176,7 @@ fn add_note(queue: &Queue, note: String) {
 
 /// Tells who did what a batch of events tells of.
 struct Namer<'a> {
-    processes: &'a Processes,
+    describer: &'a Describer,
     /// When the events happened.
     window: Window,
     /// Events were lost, so others may have written as well: nobody is named.
@@ -191,7 +192,14 @@ impl Namer<'_> {
         let process = process.filter(|_| !self.lost)?;
         let pid = u32::try_from(process.pid).ok()?;
         let window = Window { read: if may_be_late { 0 } else { self.window.read }, ..self.window };
-        let ask = || self.processes.writer_of(process, window).map_or(Who::Unknown(pid), Who::Known);
+        let ask = || match self.describer.processes().writer_of(process, window) {
+            None => Who::Unknown(pid),
+            Some(writer) => {
+                // The facts are worked out while the change is looked at.
+                self.describer.executables().ask(&writer);
+                Who::Known(writer)
+            }
+        };
         Some(self.known.entry((pid, may_be_late)).or_insert_with(ask).clone())
     }
 }

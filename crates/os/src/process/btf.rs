@@ -4,7 +4,7 @@
 //! needed. Types are known by their position, so that what comes before must stay.
 
 /// What the programs in the kernel name.
-const STRUCTS: [&[u8]; 19] = [
+const STRUCTS: [&[u8]; 21] = [
     b"qstr",
     b"dentry",
     b"vfsmount",
@@ -24,6 +24,8 @@ const STRUCTS: [&[u8]; 19] = [
     b"fsnotify_event",
     b"fanotify_event",
     b"pid",
+    b"inode",
+    b"super_block",
 ];
 /// What the types of tracepoints begin with.
 const TRACEPOINT: &[u8] = b"btf_trace_";

@@ -6,7 +6,7 @@ use super::kernel::Feed as Kernel;
 use super::lives::{Answer, Lives};
 use super::proc::{self, Folder};
 use super::record::Record;
-use super::{ANCESTORS, Ancestor, Key, Program, Source, State, Window, Writer, program};
+use super::{ANCESTORS, Ancestor, Key, Program, Source, State, Window, Writer, executable, program};
 use crate::watcher::{self, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::collections::VecDeque;
@@ -88,6 +88,8 @@ impl Processes {
         feed: Option<Feed>,
         refused: Vec<(Source, String)>,
     ) -> std::io::Result<Processes> {
+        // Executables are held against it.
+        executable::earliest_boot();
         let news = feed.as_ref().map_or(Vec::new(), Feed::descriptors);
         let news = news.iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<_, _>>()?;
         let mut inner = Inner { lives: Lives::new(source), feed, followed: 0, seeded: None, losses: 0 };
@@ -292,7 +294,8 @@ impl Inner {
         if !began_before && !pidfd.is_some_and(is_there) {
             return None;
         }
-        let program = Program::new(process.exe, &process.args, process.args_cut, self.lives.tally());
+        let program =
+            Program::new(process.exe, &process.args, process.args_cut, process.file, self.lives.tally());
         Some(Arc::new(Writer {
             key: process.key,
             program: Some(program),
@@ -348,7 +351,7 @@ fn ancestors(parent: u32, of: Key, tally: &program::Tally) -> Box<[Ancestor]> {
         if process.key.start > before {
             break;
         }
-        let program = Program::new(process.exe, &process.args, process.args_cut, tally);
+        let program = Program::new(process.exe, &process.args, process.args_cut, process.file, tally);
         ancestors.push(Ancestor { pid, program: Some(program) });
         (pid, before) = (process.parent, process.key.start);
     }

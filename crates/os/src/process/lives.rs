@@ -149,9 +149,9 @@ impl Lives {
 
     /// Takes what `/proc` showed at some time from `asked.0` to `asked.1`.
     pub fn seed(&mut self, process: Process, asked: (u64, u64)) {
-        let Process { key, parent, exe, args, args_cut, state, cgroup } = process;
+        let Process { key, parent, exe, args, args_cut, file, state, cgroup } = process;
         let key = self.find(key).unwrap_or(key);
-        let program = Program::new(exe, &args, args_cut, &self.tally);
+        let program = Program::new(exe, &args, args_cut, file, &self.tally);
         let cgroup = cgroup.map(|path| Arc::from(&*path));
         let parent = self.newest(parent).filter(|parent| parent.start <= key.start.saturating_add(TICK));
         match self.lives.get_mut(&key) {
@@ -201,9 +201,9 @@ impl Lives {
         };
         match event {
             Event::Fork(parent) => self.fork(time, key, parent, state),
-            Event::Exec { names, args, args_cut, quiet } => {
+            Event::Exec { names, args, args_cut, file, quiet } => {
                 let exe = names.map(|names| RawPath::new(path_of(names)));
-                let program = Program::new(exe, args, args_cut, &self.tally);
+                let program = Program::new(exe, args, args_cut, file, &self.tally);
                 self.exec(time, key, program, quiet, state);
             }
             Event::Exit => self.end(key, Some(state)),
@@ -242,8 +242,9 @@ impl Lives {
         if !self.lives.contains_key(&key) {
             self.begin(key, None, Begun::Unseen, Images::new(time, None, false), unknown, None);
         }
-        let program =
-            now.as_ref().map(|now| Program::new(now.exe.clone(), &now.args, now.args_cut, &self.tally));
+        let program = now
+            .as_ref()
+            .map(|now| Program::new(now.exe.clone(), &now.args, now.args_cut, now.file, &self.tally));
         let quiet = self.quiet;
         let Some(life) = self.lives.get_mut(&key) else { return };
         // What `/proc` showed later is newer.

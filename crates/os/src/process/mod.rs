@@ -11,6 +11,8 @@ mod btf;
 #[cfg(target_os = "linux")]
 mod connector;
 #[cfg(target_os = "linux")]
+mod executable;
+#[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -35,10 +37,12 @@ mod writer;
 #[cfg(target_os = "linux")]
 pub use audit::record as audit_record;
 #[cfg(target_os = "linux")]
+pub use executable::{Executable, open_executable};
+#[cfg(target_os = "linux")]
 pub use linux::{Processes, uptime};
 #[cfg(not(target_os = "linux"))]
-pub use other::{Origin, Processes, origin, uptime};
-pub use program::Program;
+pub use other::{Executable, Origin, Processes, open_executable, origin, uptime};
+pub use program::{ExeFile, Program, Tally};
 #[cfg(target_os = "linux")]
 pub use session::{Origin, origin};
 pub use waxseal_model::actor::ActorSource as Source;

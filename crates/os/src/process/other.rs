@@ -73,6 +73,22 @@ impl Processes {
     }
 }
 
+/// The file that a process ran.
+#[derive(Debug)]
+pub struct Executable {
+    /// Open for reading.
+    pub file: crate::files::File,
+    /// As it was when it was opened.
+    pub state: waxseal_model::FileState,
+    /// Whether it was found by its name.
+    pub by_name: bool,
+}
+
+/// Nobody's is known.
+pub fn open_executable(_writer: &Writer) -> Option<Executable> {
+    None
+}
+
 /// Where a login session comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {

@@ -3,7 +3,7 @@
 //! In: a process number. Out: what one process says of itself: all of it is read below one descriptor of its directory,
 //! which never shows another process, even when the number is given away meanwhile.
 
-use super::{Key, State};
+use super::{ExeFile, Key, State, uptime};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::os::fd::OwnedFd;
 use waxseal_model::RawPath;
@@ -31,6 +31,8 @@ pub struct Process {
     pub args: Vec<u8>,
     /// Whether more arguments were left out.
     pub args_cut: bool,
+    /// The file that its executable is.
+    pub file: Option<ExeFile>,
     /// Users and session; its group's number is not known.
     pub state: State,
     /// Its control group's path, in the hierarchy of version 2 or of systemd.
@@ -73,10 +75,12 @@ impl Folder {
             args_cut = false;
         }
         let cgroup = self.read("cgroup", SMALL).and_then(|(text, _)| parse_cgroup(&text));
-        let exe = if is_kernel { None } else { self.exe() };
+        let (exe, file) = if is_kernel { (None, None) } else { (self.exe(), self.exe_file()) };
+        // It may have become another program between the two.
+        let file = file.filter(|_| exe == self.exe());
         // A process that is over by now has lost its executable and its arguments on the way.
         self.stat()?;
-        Some(Process { key, parent, exe, args, args_cut, state, cgroup })
+        Some(Process { key, parent, exe, args, args_cut, file, state, cgroup })
     }
 
     fn exe(&self) -> Option<RawPath> {
@@ -88,6 +92,13 @@ impl Folder {
             Some(bare) if deleted() => Some(RawPath::new(bare)),
             _ => Some(RawPath::new(link)),
         }
+    }
+
+    fn exe_file(&self) -> Option<ExeFile> {
+        let since = uptime();
+        let stat = rustix::fs::statat(&self.0, "exe", AtFlags::empty()).ok()?;
+        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        Some(ExeFile { device, inode: stat.st_ino, since })
     }
 
     /// At most `most` bytes of a file, and whether there are more.

@@ -3,10 +3,10 @@
 //! In: bytes from the ring buffer. Out: records. The layout is that of `bpf/process.bpf.c`, in the machine's own byte
 //! order.
 
-use super::{Key, State};
+use super::{ExeFile, Key, State};
 
 /// Bytes before a record's path and arguments.
-const HEADER: usize = 64;
+const HEADER: usize = 72;
 /// The path is not whole.
 const PATH_CUT: u16 = 1;
 /// The arguments are not whole.
@@ -32,6 +32,8 @@ pub enum Event<'a> {
         args: &'a [u8],
         /// Whether more arguments were left out.
         args_cut: bool,
+        /// The file itself; `None` when it could not be told.
+        file: Option<ExeFile>,
         /// No event of the process waited to be read: what it did before then had been read.
         quiet: bool,
     },
@@ -92,6 +94,7 @@ impl<'a> Record<'a> {
                 names: (flags & PATH_CUT == 0).then_some(path),
                 args,
                 args_cut: flags & ARGS_CUT != 0,
+                file: file(word(60)?, long(64)?, long(0)?),
                 quiet: flags & ALL_READ != 0,
             },
             3 => Event::Exit,
@@ -109,6 +112,12 @@ impl<'a> Record<'a> {
         };
         Ok(Record::Process { time: long(0)?, key: Key { pid: word(32)?, start: long(8)? }, event, state })
     }
+}
+
+/// From the kernel's own form of a device's number.
+fn file(device: u32, inode: u64, since: u64) -> Option<ExeFile> {
+    let device = (device >> 20, device & 0xF_FFFF);
+    (inode != 0).then_some(ExeFile { device, inode, since })
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoRecord> {
@@ -151,24 +160,32 @@ pub(crate) mod tests {
         for half in [path.len() as u16, args.len() as u16, kind, flags] {
             bytes.extend(half.to_ne_bytes());
         }
-        bytes.extend([0; 4]);
+        // The device 254:1, the inode 11.
+        bytes.extend((254u32 << 20 | 1).to_ne_bytes());
+        bytes.extend(11u64.to_ne_bytes());
         bytes.extend(path);
         bytes.extend(args);
         bytes
     }
 
     const KEY: Key = Key { pid: 5, start: 50 };
+    const FILE: Option<ExeFile> = Some(ExeFile { device: (254, 1), inode: 11, since: 77 });
     const PARENT: Key = Key { pid: 4, start: 40 };
 
     #[test]
     fn each_kind_is_read() {
         let exec = bytes(2, KEY, PARENT, ARGS_CUT, b"sh\0bin\0", b"sh\0-c\0");
         let state = State { uid: 1000, login_uid: None, session: Some(3), cgroup: 9, is_kernel: false };
-        let event =
-            Event::Exec { names: Some(b"sh\0bin\0"), args: b"sh\0-c\0", args_cut: true, quiet: false };
+        let event = Event::Exec {
+            names: Some(b"sh\0bin\0"),
+            args: b"sh\0-c\0",
+            args_cut: true,
+            file: FILE,
+            quiet: false,
+        };
         assert_eq!(Record::parse(&exec), Ok(Record::Process { time: 77, key: KEY, event, state }));
         let cut = bytes(2, KEY, PARENT, PATH_CUT | ALL_READ, b"sh\0bin\0", b"");
-        let event = Event::Exec { names: None, args: b"", args_cut: false, quiet: true };
+        let event = Event::Exec { names: None, args: b"", args_cut: false, file: FILE, quiet: true };
         assert_eq!(Record::parse(&cut), Ok(Record::Process { time: 77, key: KEY, event, state }));
         for (kind, path, event) in [
             (1, &b""[..], Event::Fork(PARENT)),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::log::Appending;
+use std::collections::BTreeMap;
 use waxseal_ledger::leaf::{ChangeLeaf, Event, LeafPath};
 
 impl Findings {
@@ -53,6 +54,32 @@ impl Findings {
         transaction.commit()?;
         log.settle();
         self.clear()
+    }
+}
+
+impl Store {
+    /// Adds what has become known since of those who made open changes, by path; other changes stay as they are. What is
+    /// added is in the log as well.
+    ///
+    /// # Errors
+    /// As the database says; nothing is added then.
+    pub fn complete_actors(
+        &self,
+        known: &BTreeMap<RawPath, Vec<Actor>>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.with_log(|connection, log| {
+            for (path, by) in known {
+                let Some(mut open) = open_change(connection, path)? else { continue };
+                if actor::complete(&mut open.actors, by) {
+                    connection
+                        .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
+                        .execute((number(open.id.0), actor::to_text(&open.actors)))?;
+                    log.add(connection, now, Event::Change(Box::new(ChangeLeaf::of(&open))))?;
+                }
+            }
+            Ok(())
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{Gap, RecordSink};
 use std::fs;
 use waxseal_ledger::verify::{Problem, Report, Trust, Walk};
 use waxseal_ledger::{Checkpoint, VerificationFile};
+use waxseal_model::{Actor, RawPath};
 
 const MINUTE: i64 = 60;
 
@@ -46,6 +47,29 @@ fn expect_proven(store: &Store) -> Report {
     assert_eq!(wrong, []);
     assert_eq!(report.size, store.log_size().unwrap());
     report
+}
+
+#[test]
+fn what_becomes_known_of_an_actor_later_is_told_by_the_log_as_well() {
+    let home = tempfile::tempdir().unwrap();
+    let store = store_in(&state_below(home.path()));
+    let path = RawPath::new(*b"/t/a");
+    written_by(&[7]);
+    commit(&store, &[modified("/t/a", 2)]);
+    let open = || store.open_change_of(&path).unwrap().unwrap();
+    let known = Actor { package: Some("dash 1".into()), ..open().actors.remove(0) };
+    let elsewhere = RawPath::new(*b"/t/b");
+    let known = [(path.clone(), vec![known.clone()]), (elsewhere, vec![known])].into_iter().collect();
+    let told = || kinds(&store).iter().filter(|kind| **kind == "change").count();
+    let before = told();
+    store.complete_actors(&known, at(1)).unwrap();
+    assert_eq!(open().actors.first().and_then(|actor| actor.package.as_deref()), Some("dash 1"));
+    assert_eq!(open().count, 1, "nothing more has changed");
+    assert_eq!(told(), before + 1);
+    expect_proven(&store);
+    // Once is enough.
+    store.complete_actors(&known, at(2)).unwrap();
+    assert_eq!(told(), before + 1);
 }
 
 fn kinds(store: &Store) -> Vec<&'static str> {

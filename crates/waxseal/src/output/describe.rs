@@ -127,8 +127,10 @@ pub fn actor(actor: &Actor) -> String {
     if actor.source.is_none() {
         return format!("an unknown process (its number was {})", actor.pid);
     }
+    let package = actor.package.as_ref().map(|package| escape::for_people(package.as_bytes()));
+    let package = package.map_or_else(String::new, |package| format!(" ({package})"));
     let mut text = match &actor.exe {
-        Some(exe) => format!("{exe} [{}]", actor.pid),
+        Some(exe) => format!("{exe}{package} [{}]", actor.pid),
         None => format!("process {}", actor.pid),
     };
     if let Some(uid) = actor.uid {

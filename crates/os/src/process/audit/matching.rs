@@ -8,7 +8,7 @@ use super::record::Exec;
 use crate::process::connector::News;
 use crate::process::lives::Lives;
 use crate::process::proc::Process;
-use crate::process::{Key, State};
+use crate::process::{ExeFile, Key, State};
 use std::collections::{HashMap, VecDeque};
 
 /// How many news wait at most, before the oldest are taken as they are. Each may hold what `/proc` showed, some 2 KiB.
@@ -187,9 +187,11 @@ impl Matching {
         match found {
             Some(exec) => {
                 self.patience = (self.patience * 2).min(high);
-                let cgroup = shown.and_then(|(process, _)| process.cgroup);
+                let (file, cgroup) = shown.map_or((None, None), |(process, _)| {
+                    (process.file.filter(|_| process.exe == exec.exe), process.cgroup)
+                });
                 // Nobody was asked, so that it is not too new either.
-                lives.became(pid, time, Some(process(exec, time, cgroup)), (0, 0));
+                lives.became(pid, time, Some(process(exec, time, file, cgroup)), (0, 0));
             }
             None => {
                 self.patience = (self.patience / 2).max(low);
@@ -210,10 +212,10 @@ impl Matching {
 }
 
 /// As `/proc` would show it.
-fn process(exec: Exec, time: u64, cgroup: Option<Vec<u8>>) -> Process {
+fn process(exec: Exec, time: u64, file: Option<ExeFile>, cgroup: Option<Vec<u8>>) -> Process {
     let Exec { pid, exe, args, args_cut, uid, login_uid, session, .. } = exec;
     let state = State { uid, login_uid, session, cgroup: 0, is_kernel: false };
-    Process { key: Key { pid, start: time }, parent: 0, exe, args, args_cut, state, cgroup }
+    Process { key: Key { pid, start: time }, parent: 0, exe, args, args_cut, file, state, cgroup }
 }
 
 #[cfg(test)]

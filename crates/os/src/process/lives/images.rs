@@ -116,7 +116,13 @@ mod tests {
     use super::*;
 
     fn program(name: &str) -> Option<Arc<Program>> {
-        Some(Program::new(Some(RawPath::new(name.as_bytes())), name.as_bytes(), false, &Tally::default()))
+        Some(Program::new(
+            Some(RawPath::new(name.as_bytes())),
+            name.as_bytes(),
+            false,
+            None,
+            &Tally::default(),
+        ))
     }
 
     /// The last, those before, and whether that is all.

@@ -17,7 +17,7 @@ fn lives() -> Lives {
 }
 
 fn exec(name: &[u8]) -> Event<'_> {
-    Event::Exec { names: Some(name), args: name, args_cut: false, quiet: false }
+    Event::Exec { names: Some(name), args: name, args_cut: false, file: None, quiet: false }
 }
 
 fn happen(lives: &mut Lives, time: u64, key: Key, event: Event<'_>) {
@@ -111,6 +111,7 @@ fn shown(pid: u32, start: u64, parent: u32, exe: &[u8]) -> Process {
         exe: Some(RawPath::new(exe)),
         args: Vec::new(),
         args_cut: false,
+        file: None,
         state: STATE,
         cgroup: Some(b"/a.slice".to_vec()),
     }
@@ -247,7 +248,8 @@ fn arguments_and_crowds_are_bounded() {
     for n in 0..1000u32 {
         let child = key(100 + n, u64::from(n) + 10);
         happen(&mut lives, u64::from(n) + 10, child, Event::Fork(key(1, 1)));
-        let event = Event::Exec { names: Some(b"a\0"), args: &args, args_cut: true, quiet: false };
+        let event =
+            Event::Exec { names: Some(b"a\0"), args: &args, args_cut: true, file: None, quiet: false };
         happen(&mut lives, u64::from(n) + 10, child, event);
         assert!(lives.size().1 <= 50_000 + 2048, "{:?}", lives.size());
     }

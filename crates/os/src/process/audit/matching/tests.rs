@@ -17,7 +17,7 @@ impl World {
     fn new() -> World {
         let mut lives = Lives::new(Source::Audit);
         lives.set_complete(0);
-        lives.became(1, 1, Some(process(exec(1, "init"), 1, None)), (1, 1));
+        lives.became(1, 1, Some(process(exec(1, "init"), 1, None, None)), (1, 1));
         World { matching: Matching::new(0), lives }
     }
 
@@ -96,7 +96,7 @@ fn a_record_that_does_not_come_is_not_waited_for_long() {
 #[test]
 fn what_proc_showed_in_time_stands_in_for_a_record() {
     let mut world = World::new();
-    let shown = |name: &str, time: u64| Some((process(exec(7, name), time, None), (time, time)));
+    let shown = |name: &str, time: u64| Some((process(exec(7, name), time, None, None), (time, time)));
     world.fork(7, 100 * MS);
     world.matching.hold(Held { news: News::Exec(7), time: 101 * MS, shown: shown("sh", 101 * MS) });
     assert_eq!(world.settle(200 * MS), None);
@@ -240,7 +240,7 @@ proptest! {
                         let due = coming.iter().map(|(due, ..)| *due).fold(now + delay * 1000, u64::max);
                         coming.push((due, exec(pid, &name), asked));
                     }
-                    let shown = is_shown.then(|| (process(exec(pid, &name), now, None), (now, now)));
+                    let shown = is_shown.then(|| (process(exec(pid, &name), now, None, None), (now, now)));
                     world.matching.hold(Held { news: News::Exec(pid), time: now, shown });
                     truth.insert(pid, format!("/{name}"));
                 }
