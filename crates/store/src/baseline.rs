@@ -84,10 +84,16 @@ pub(crate) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// A number that has no sign.
+pub(crate) fn natural(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
 const COLUMNS: &str = "generation, root, seal, rules, time, scan_start, who, note, entries, files, bytes";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Baseline> {
-    let count = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
+    let count = |i| natural(row, i);
     let time = |i| row.get::<_, i64>(i).map(Timestamp::from_micros);
     Ok(Baseline {
         generation: count(0)?,
@@ -175,17 +181,26 @@ impl Snapshot<'_> {
                 connection
             }
         };
-        let record: Option<Vec<u8>> = connection
-            .prepare_cached("SELECT record FROM node WHERE hash = ?1 LIMIT 1")?
-            .query_row([hash], |row| row.get(0))
-            .optional()?;
+        let record = record(&connection, hash);
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        let name = || waxseal_model::digest::hex(hash);
-        match record {
-            None => Err(StoreError::Damaged(format!("the directory record {} is missing", name()))),
-            Some(record) if tree::directory_hash(&record) == *hash => Ok(record),
-            Some(_) => Err(StoreError::Damaged(format!("the directory record {} was changed", name()))),
-        }
+        record
+    }
+}
+
+/// The directory record of this hash.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when it is missing or does not have the hash any more.
+pub(crate) fn record(connection: &Connection, hash: &Digest) -> Result<Vec<u8>, StoreError> {
+    let record: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT record FROM node WHERE hash = ?1 LIMIT 1")?
+        .query_row([hash], |row| row.get(0))
+        .optional()?;
+    let name = || waxseal_model::digest::hex(hash);
+    match record {
+        None => Err(StoreError::Damaged(format!("the directory record {} is missing", name()))),
+        Some(record) if tree::directory_hash(&record) == *hash => Ok(record),
+        Some(_) => Err(StoreError::Damaged(format!("the directory record {} was changed", name()))),
     }
 }
 

@@ -330,6 +330,13 @@ impl Findings {
     }
 }
 
+/// The change of this id, open or not.
+pub(crate) fn change(connection: &Connection, id: ChangeId) -> Result<Option<Change>, StoreError> {
+    let mut query =
+        connection.prepare_cached(&format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1"))?;
+    Ok(query.query_row([number(id.0)], change_from).optional()?)
+}
+
 /// A change set with what its open changes add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeSet {
@@ -474,8 +481,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn change(&self, id: ChangeId) -> Result<Option<Change>, StoreError> {
-        let sql = format!("SELECT {CHANGE_COLUMNS} FROM change WHERE id = ?1");
-        self.read(|connection| Ok(connection.query_row(&sql, [number(id.0)], change_from).optional()?))
+        self.read(|connection| change(connection, id))
     }
 
     /// The open change of a path.

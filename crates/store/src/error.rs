@@ -47,6 +47,29 @@ fn show(path: &std::path::Path) -> String {
 }
 
 impl StoreError {
+    /// Whether it says that what is there is not what was written, rather than that it could not be looked at.
+    pub fn is_contradiction(&self) -> bool {
+        use rusqlite::ErrorCode::*;
+        match self {
+            StoreError::Damaged(_) | StoreError::Foreign(..) => true,
+            StoreError::Sqlite(error) => !matches!(
+                error.sqlite_error_code(),
+                Some(
+                    SystemIoFailure
+                        | CannotOpen
+                        | PermissionDenied
+                        | AuthorizationForStatementDenied
+                        | ReadOnly
+                        | OutOfMemory
+                        | OperationInterrupted
+                        | OperationAborted
+                        | ApiMisuse
+                )
+            ),
+            _ => false,
+        }
+    }
+
     /// An error of a file operation, with a full disk recognised.
     pub fn io(path: impl Into<PathBuf>, error: std::io::Error) -> StoreError {
         match error.kind() {

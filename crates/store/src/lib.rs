@@ -17,6 +17,7 @@ pub mod gaps;
 pub mod lock;
 pub mod log;
 mod permissions;
+pub mod proof;
 pub mod scans;
 mod schema;
 pub mod state_dir;

@@ -4,13 +4,15 @@
 //! with the transaction or not at all; so after a crash there is nothing to mend, and a checkpoint never speaks of leaves that
 //! are not there. `docs/log-format.md` describes the leaves; the tree and the keys are those of the crate `ledger`.
 
+mod export;
 mod keys;
 mod proof;
 mod read;
 
+pub use export::Exported;
 pub use keys::HostKeys;
 pub use proof::{Agreement, Disagreement};
-pub use read::Entry;
+pub use read::{Entry, LogSnapshot};
 
 use crate::baseline::number;
 use crate::error::StoreError;
@@ -168,10 +170,7 @@ impl Appending<'_> {
 
     fn resume(&mut self, connection: &Connection, size: u64, time: Timestamp) -> Result<(), StoreError> {
         let host = Keys::read_host(self.dir)?;
-        let edge = Edge::read(size, &Rows(connection)).map_err(|error| match error {
-            TreeError::Read(error) => error,
-            other => StoreError::Damaged(other.to_string()),
-        })?;
+        let edge = Edge::read(size, &Rows(connection)).map_err(broken_log)?;
         let last = leaf_bytes(connection, size - 1)?;
         let (key_seq, last_key) = last_key(connection)?;
         let tail = Tail::resume(host.verifier_key(), edge, &last, &last_key).map_err(broken)?;
@@ -319,6 +318,13 @@ fn put_checkpoint(connection: &Connection, note: &str) -> Result<(), StoreError>
 
 fn broken(error: TailError) -> StoreError {
     StoreError::Log(error.to_string())
+}
+
+fn broken_log(error: TreeError<StoreError>) -> StoreError {
+    match error {
+        TreeError::Read(error) => error,
+        other => StoreError::Damaged(other.to_string()),
+    }
 }
 
 /// The hashes of the tree, in the database.

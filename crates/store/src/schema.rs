@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::state_dir::StateDir;
 use rusqlite::{Connection, TransactionBehavior};
+use std::collections::BTreeMap;
 
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
@@ -109,6 +110,46 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
     if tables == 11 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
+/// What the file has besides our tables and indexes, or has of them in another form: a trigger, say, which would act on whatever
+/// is recorded from then on.
+///
+/// # Errors
+/// As the database says.
+pub(crate) fn foreign(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let ours = Connection::open_in_memory()?;
+    create(&ours)?;
+    let (ours, mut theirs) = (objects(&ours)?, objects(connection)?);
+    let mut wrong = Vec::new();
+    for (name, what) in ours {
+        match theirs.remove(&name) {
+            None => wrong.push(format!("{} is missing", show(&name))),
+            Some(found) if found != what => wrong.push(format!("{} is not as it was made", show(&name))),
+            Some(_) => {}
+        }
+    }
+    wrong.extend(theirs.keys().map(|name| format!("{} is not of Waxseal", show(name))));
+    Ok(wrong)
+}
+
+/// Kind and name of an object.
+type Named = (String, String);
+
+/// Every object, with the table it belongs to and what made it, blanks aside.
+fn objects(connection: &Connection) -> Result<BTreeMap<Named, (String, Option<String>)>, StoreError> {
+    let mut query = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let rows = query.query_map([], |row| {
+        let sql: Option<String> = row.get(3)?;
+        let plain = sql.map(|sql| sql.split_whitespace().collect::<Vec<_>>().join(" "));
+        Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, plain)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn show((kind, name): &Named) -> String {
+    let escaped = |text: &str| waxseal_model::escape::for_people(text.as_bytes());
+    format!("the {} {}", escaped(kind), escaped(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +194,7 @@ mod tests {
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.count_open().unwrap(), [0; 5]);
         store.each_open_change(|_| Ok::<_, StoreError>(())).unwrap();
+        assert_eq!(foreign(&Connection::open(dir.database()).unwrap()).unwrap(), Vec::<String>::new());
         Store::open(&dir).unwrap();
     }
 

@@ -76,6 +76,10 @@ pub enum Command {
     Show(ShowArgs),
     /// How a path differs from its baseline
     Diff(DiffArgs),
+    /// The log: everything seen and decided, in order; its checkpoint; an export of it
+    Log(LogArgs),
+    /// Prove that the log, the changes and the baselines are what was recorded
+    Verify(VerifyArgs),
     /// Baselines through time
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -154,6 +158,73 @@ pub struct ShowArgs {
 pub struct DiffArgs {
     /// A path, or a change (c12)
     pub target: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_precedence_over_arg = true)]
+pub struct LogArgs {
+    #[command(subcommand)]
+    pub command: Option<LogCommand>,
+    /// Only what is about these paths and what is below them
+    pub paths: Vec<PathBuf>,
+    /// Only since then: a duration back from now ("2h") or a time ("2026-11-24T09:00:00Z")
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+    /// Only until then
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+    /// Only entries of this kind; may be given several times
+    #[arg(long, value_name = "K", value_parser = clap::builder::PossibleValuesParser::new(KINDS))]
+    pub kind: Vec<String>,
+    /// Only changes at least as severe
+    #[arg(long, value_name = "S", value_parser = severity)]
+    pub severity: Option<waxseal_model::Severity>,
+    /// Only what this executable, or what it began, has a part in; "unknown": what unknown processes did
+    #[arg(long, value_name = "EXE")]
+    pub actor: Option<OsString>,
+    /// Go on with new entries as they are recorded, until SIGINT or SIGTERM
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// The kinds of entries.
+const KINDS: [&str; 15] = [
+    "key",
+    "start",
+    "stop",
+    "change",
+    "resolved",
+    "approved",
+    "restored",
+    "sealed",
+    "blind",
+    "config",
+    "alert",
+    "heartbeat",
+    "touched",
+    "clock",
+    "pruned",
+];
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Write the log as C2SP tlog-tiles with its checkpoint, for other tools
+    Export {
+        /// A new directory, or an older export of this log, which then grows
+        directory: PathBuf,
+    },
+    /// Print the current signed checkpoint: keep it elsewhere
+    Checkpoint,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A checkpoint that was kept; may be given several times. The newest one proves most
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Vec<PathBuf>,
+    /// The verification file that was taken away, or the host's verifier key line
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

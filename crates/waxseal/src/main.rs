@@ -26,8 +26,13 @@ pub enum Exit {
 fn main() -> ExitCode {
     waxseal_os::limits::bound_allocator();
     let arguments = Arguments::parse();
-    // The monitor is ended by signals to its own process, and needs nobody in front.
-    let front = if matches!(arguments.command, Command::Watch(_)) { Ok(None) } else { front::stand() };
+    // The monitor is ended by signals to its own process, and needs nobody in front; whoever follows the log is as well.
+    let is_ended_by_signals = match &arguments.command {
+        Command::Watch(_) => true,
+        Command::Log(log) => log.follow,
+        _ => false,
+    };
+    let front = if is_ended_by_signals { Ok(None) } else { front::stand() };
     match front {
         Ok(Some(code)) => return ExitCode::from(code),
         Ok(None) => {}

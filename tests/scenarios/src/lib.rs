@@ -23,6 +23,7 @@ pub mod tools;
 pub mod torture;
 mod watching;
 
+pub use binary::waxseal;
 pub use expect::{Expect, mismatch};
 pub use fuse::{Dead, Fuse};
 pub use machine::{Machine, Output, Running, toml_string, watch};

@@ -20,14 +20,19 @@ use waxseal_scenarios::{Machine, Schemas, is_root, tools, watch};
 const ORDINARY: &[&str] = &[
     "baseline",
     "change",
+    "checkpoint",
     "config",
     "duplicates",
     "entry",
     "error",
+    "exported",
     "hash",
+    "problem",
+    "proof",
     "ready",
     "resolved",
     "sealed",
+    "sealed_entry",
     "set",
     "status",
     "summary",
@@ -119,12 +124,20 @@ fn lines_of_commands() -> Vec<Value> {
     lines.extend(run(&machine, 0, &["baseline".as_ref(), "show".as_ref(), machine.at("link").as_os_str()]));
     lines.extend(run(&machine, 0, &words(&["baseline", "export"])));
     lines.extend(run(&machine, 0, &words(&["duplicates"])));
+    lines.extend(run(&machine, 0, &words(&["log"])));
+    lines.extend(run(&machine, 0, &words(&["log", "checkpoint"])));
+    let export = machine.home().join("export");
+    for _ in 0..2 {
+        lines.extend(run(&machine, 0, &["log".as_ref(), "export".as_ref(), export.as_os_str()]));
+    }
+    lines.extend(run(&machine, 0, &words(&["verify"])));
     lines.extend(run(&machine, 0, &words(&["config", "check"])));
     lines.extend(run(&machine, 2, &words(&["sync"])));
     lines.extend(run(&machine, 0, &words(&["config", "show"])));
     // A broken seal and a config that is none.
     fs::remove_file(machine.state_dir().join("waxseal.vkey")).unwrap();
     lines.extend(run(&machine, 2, &words(&["check"])));
+    lines.extend(run(&machine, 1, &words(&["verify"])));
     machine.configure("no config");
     lines.extend(run(&machine, 2, &words(&["status"])));
     lines.extend(lines_of_hash());

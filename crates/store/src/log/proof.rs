@@ -16,10 +16,24 @@ use waxseal_model::{Change, ChangeId, Timestamp, actor};
 pub struct Agreement {
     /// When the log began: rows from before have no leaves.
     began: Option<Timestamp>,
-    /// The last leaf of each change, and when it was said to be over.
-    changes: HashMap<u64, (u64, Option<Timestamp>)>,
+    /// The first baseline is in the log: then there is nothing from before.
+    is_whole: bool,
+    /// What is told of each change.
+    changes: HashMap<u64, Told>,
     /// The leaf of each baseline.
     baselines: BTreeMap<u64, u64>,
+}
+
+/// What the leaves say of a change, besides what the last of them says by itself.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    /// The last leaf that tells of it.
+    leaf: u64,
+    /// When it last moved: leaves that count no new state only tell more of the last one.
+    last: Timestamp,
+    count: u64,
+    /// When it was said to be over.
+    over: Option<Timestamp>,
 }
 
 /// A row and the log that do not agree.
@@ -65,28 +79,55 @@ pub enum Disagreement {
     },
 }
 
+impl Disagreement {
+    /// By what it is about: baselines, then changes, by their numbers.
+    pub(crate) fn order(&self) -> (bool, u64) {
+        match self {
+            Disagreement::UnknownBaseline(generation)
+            | Disagreement::NoBaseline { generation, .. }
+            | Disagreement::OtherBaseline { generation, .. } => (false, *generation),
+            Disagreement::UnknownChange(id)
+            | Disagreement::NoChange { id, .. }
+            | Disagreement::OtherChange { id, .. } => (true, id.0),
+        }
+    }
+}
+
 impl Agreement {
     /// The next leaf, at this place.
     pub fn leaf(&mut self, seq: u64, leaf: &Leaf) {
         self.began.get_or_insert(leaf.time);
         match &leaf.event {
-            Event::Change(change) => drop(self.changes.insert(change.id.0, (seq, None))),
+            Event::Change(change) => {
+                let before = self.changes.get(&change.id.0).filter(|told| told.count == change.count);
+                let last = before.map_or(leaf.time, |told| told.last);
+                let told = Told { leaf: seq, last, count: change.count, over: None };
+                self.changes.insert(change.id.0, told);
+            }
             Event::Resolved { id, .. } => {
-                if let Some((_, over)) = self.changes.get_mut(&id.0) {
-                    *over = Some(leaf.time);
+                if let Some(told) = self.changes.get_mut(&id.0) {
+                    told.over = Some(leaf.time);
                 }
             }
-            Event::Sealed(sealed) => drop(self.baselines.insert(sealed.generation, seq)),
+            Event::Sealed(sealed) => {
+                self.is_whole |= sealed.generation == 1;
+                self.baselines.insert(sealed.generation, seq);
+            }
             _ => {}
         }
     }
 
-    /// Holds the rows against what was gathered; `each` is told what does not agree, in no order that matters.
+    /// Whether what was recorded then needs a leaf. A state may be older than its log.
+    pub fn covers(&self, time: Timestamp) -> bool {
+        self.is_whole || self.began.is_none_or(|began| time.as_micros() >= began.as_micros())
+    }
+
+    /// Holds the rows against what was gathered, which is used up by it; `each` is told what does not agree, in no order that matters.
     ///
     /// # Errors
     /// As the database says.
     pub fn compare(
-        mut self,
+        &mut self,
         log: &LogSnapshot<'_>,
         mut each: impl FnMut(Disagreement),
     ) -> Result<(), StoreError> {
@@ -95,16 +136,16 @@ impl Agreement {
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let id = ChangeId(row.get::<_, i64>(13)?.unsigned_abs());
-            let Some((leaf, over)) = self.changes.remove(&id.0) else {
-                let first = Timestamp::from_micros(row.get(15)?);
-                if self.began.is_none_or(|began| first.as_micros() >= began.as_micros()) {
+            let Some(Told { leaf, last, over, .. }) = self.changes.remove(&id.0) else {
+                if self.covers(Timestamp::from_micros(row.get(15)?)) {
                     each(Disagreement::UnknownChange(id));
                 }
                 continue;
             };
             let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
             let is_told = |change: &Change| {
-                is_as_written(row, change).unwrap_or_default()
+                change.last.as_micros() == last.as_micros()
+                    && is_as_written(row, change).unwrap_or_default()
                     && told_by(log, leaf, change).unwrap_or_default()
             };
             let is_over = closed.map(Timestamp::from_micros).map(Timestamp::as_micros);
@@ -116,13 +157,13 @@ impl Agreement {
                 each(Disagreement::OtherChange { id, leaf });
             }
         }
-        for (id, (leaf, _)) in self.changes {
-            each(Disagreement::NoChange { id: ChangeId(id), leaf });
+        for (id, told) in std::mem::take(&mut self.changes) {
+            each(Disagreement::NoChange { id: ChangeId(id), leaf: told.leaf });
         }
         for row in baseline::all(log.connection)? {
             let generation = row.generation;
             let Some(leaf) = self.baselines.remove(&generation) else {
-                if self.began.is_none_or(|began| row.stored.time.as_micros() >= began.as_micros()) {
+                if self.covers(row.stored.time) {
                     each(Disagreement::UnknownBaseline(generation));
                 }
                 continue;
@@ -139,7 +180,7 @@ impl Agreement {
                 each(Disagreement::OtherBaseline { generation, leaf });
             }
         }
-        for (generation, leaf) in self.baselines {
+        for (generation, leaf) in std::mem::take(&mut self.baselines) {
             each(Disagreement::NoBaseline { generation, leaf });
         }
         Ok(())
@@ -150,7 +191,12 @@ impl Agreement {
 fn is_as_written(row: &Row<'_>, change: &Change) -> rusqlite::Result<bool> {
     let is_text = |column: usize, text: &str| row.get_ref(column).map(|value| value.as_str() == Ok(text));
     let actors = actor::to_text(&change.actors);
-    Ok(is_text(2, change.kind.name())?
+    // What is counted has no sign.
+    let is_natural = |column: usize| row.get::<_, i64>(column).map(|n| n >= 0);
+    Ok(is_natural(13)?
+        && is_natural(14)?
+        && is_natural(17)?
+        && is_text(2, change.kind.name())?
         && is_text(3, &fields_text(change.fields))?
         && row.get::<_, i64>(4)? == change.severity as i64
         && is_text(5, change.source.name())?

@@ -3,9 +3,11 @@
 use super::Rows;
 use crate::Store;
 use crate::baseline::number;
+use crate::changes;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension};
-use waxseal_model::Digest;
+use waxseal_ledger::leaf::ChangeLeaf;
+use waxseal_model::{Change, Digest};
 
 /// A leaf as it is stored. Nothing about it has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Store {
 
 /// The log at one moment.
 pub struct LogSnapshot<'c> {
-    pub(super) connection: &'c Connection,
+    pub(crate) connection: &'c Connection,
 }
 
 impl LogSnapshot<'_> {
@@ -92,9 +94,31 @@ impl LogSnapshot<'_> {
     /// As the database says, or the first error of `each`.
     pub fn each_leaf<E: From<StoreError>>(
         &self,
+        first: u64,
         mut each: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        each_leaf(self.connection, 0, &mut each)?
+        each_leaf(self.connection, first, &mut each)?
+    }
+
+    /// How many leaves there are.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        super::size(self.connection)
+    }
+
+    /// The record of a change, if it still says what this leaf says of it.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn change_of(&self, leaf: &ChangeLeaf) -> Result<Option<Change>, StoreError> {
+        match changes::change(self.connection, leaf.id) {
+            Ok(change) => Ok(change.filter(|change| ChangeLeaf::of(change) == *leaf)),
+            // A record that cannot be read says nothing.
+            Err(StoreError::Damaged(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The hashes of the tree.

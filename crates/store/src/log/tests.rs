@@ -24,7 +24,7 @@ fn walk(store: &Store, trust: &Trust) -> (Report, Vec<Disagreement>) {
         .log_snapshot(|log| -> Result<_, StoreError> {
             let mut walk = Walk::new(trust, log.checkpoint()?.unwrap_or_default());
             let (mut agreement, mut wrong) = (Agreement::default(), Vec::new());
-            log.each_leaf(|entry| -> Result<(), StoreError> {
+            log.each_leaf(0, |entry| -> Result<(), StoreError> {
                 match &entry.bytes {
                     Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
                     None => walk.missing_leaf(entry.hash),
@@ -277,6 +277,10 @@ fn whatever_is_changed_by_hand_is_found() {
         "UPDATE change SET closed = closed + 1 WHERE id = 3",
         "UPDATE change SET count = count + 1 WHERE id = 3",
         "UPDATE change SET first = first + 1 WHERE id = 3",
+        "UPDATE change SET last = last + 1 WHERE id = 3",
+        "UPDATE change SET count = -count WHERE id = 3",
+        "UPDATE change SET id = -3 WHERE id = 3",
+        "INSERT INTO change SELECT 4711, change_set, 'resolved', path, path_text, watch, kind, fields, severity, severity_text, source, 1, 1, count, before, before_user, before_group, after, after_user, after_group, from_path, 1, actors FROM change WHERE id = 3",
         "UPDATE change SET id = 4711 WHERE id = 3",
         "DELETE FROM change WHERE id = 3",
         "UPDATE baseline SET root = zeroblob(32)",
@@ -312,7 +316,7 @@ fn look(connection: &Connection, trust: &Trust) -> usize {
     let looked = || -> Result<usize, StoreError> {
         let mut walk = Walk::new(trust, log.checkpoint()?.unwrap_or_default());
         let (mut agreement, mut wrong) = (Agreement::default(), 0);
-        log.each_leaf(|entry| -> Result<(), StoreError> {
+        log.each_leaf(0, |entry| -> Result<(), StoreError> {
             match &entry.bytes {
                 Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
                 None => walk.missing_leaf(entry.hash),

@@ -94,7 +94,7 @@ fn show(store: &Store, path: Option<&Path>, context: &Context) -> anyhow::Result
 }
 
 fn entry_object(path: &RawPath, state: &FileState) -> Object {
-    let mut object = json::object("entry");
+    let mut object = json::object("sealed_entry");
     json::put_path(&mut object, "path", path.as_bytes());
     object.insert("state".into(), json::state(state).into());
     object

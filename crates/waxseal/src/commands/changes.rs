@@ -114,7 +114,7 @@ struct Filter {
 }
 
 /// Whose changes are asked for.
-enum Wanted {
+pub enum Wanted {
     /// Of processes that could not be told.
     Unknown,
     /// Of this executable and what it began: by its path, or its name alone.
@@ -122,14 +122,16 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn of(text: &OsStr) -> Wanted {
+    /// As typed.
+    pub fn of(text: &OsStr) -> Wanted {
         match text.as_encoded_bytes() {
             b"unknown" => Wanted::Unknown,
             bytes => Wanted::Program(bytes.to_vec()),
         }
     }
 
-    fn admits(&self, actor: &Actor) -> bool {
+    /// Whether this process is one.
+    pub fn admits(&self, actor: &Actor) -> bool {
         match self {
             Wanted::Unknown => actor.source.is_none(),
             Wanted::Program(wanted) => {
@@ -153,7 +155,7 @@ impl Filter {
 }
 
 /// A duration back from now, or a time.
-fn moment(text: &str) -> anyhow::Result<Timestamp> {
+pub fn moment(text: &str) -> anyhow::Result<Timestamp> {
     if let Ok(back) = waxseal_policy::units::parse_duration(text) {
         return Ok(clock::now().minus_seconds(i64::try_from(back.as_secs()).unwrap_or(i64::MAX)));
     }

@@ -231,6 +231,11 @@ fn tell(sealed: &Sealed, coverage: &Coverage, key: &Key, key_path: &Path, contex
         "             keep a copy of this line elsewhere: with it, anyone can verify what was recorded here",
     );
     say(context, &format!("sealing key  {}", key.signing.verifier_key()));
+    say(context, &format!("take away    {}", show(&sealed.store.dir().verification())));
+    say(
+        context,
+        "             keep a copy of this file elsewhere too: `waxseal verify --public-key` proves by it that nothing was rewritten",
+    );
     if !key.protected {
         warn(&format!(
             "the sealing key lies unprotected on this machine ({}): move it away, or seal with --key on another disk",

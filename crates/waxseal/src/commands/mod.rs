@@ -10,9 +10,11 @@ mod diff;
 mod duplicates;
 mod hash;
 mod init;
+mod log;
 mod show;
 mod status;
 mod sync;
+mod verify;
 mod watch;
 
 use crate::Exit;
@@ -28,6 +30,8 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Status => status::run(context),
         Command::Sync => sync::run(context),
         Command::Changes(args) => changes::run(&args, context),
+        Command::Log(args) => log::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Baseline(command) => baseline::run(&command, context),
