@@ -7,6 +7,7 @@ use super::proc::{Folder, TICK};
 use super::{Writer, uptime};
 use crate::files::{Dir, File};
 use crate::mounts;
+use crate::remote::Mounts;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waxseal_model::{FileState, RawPath};
@@ -61,7 +62,8 @@ fn by_process(writer: &Writer, exe: &RawPath) -> Option<Executable> {
             process.key.start / TICK == writer.key.start / TICK && process.exe.as_ref() == Some(exe)
         })
     };
-    if !is_it() {
+    // What may never answer was asked by its name, with a deadline.
+    if Mounts::now().holding(exe).is_some() || !is_it() {
         return None;
     }
     let (file, state) = File::named(Path::new(&format!("/proc/{}/exe", writer.key.pid))).ok()?;

@@ -93,7 +93,7 @@ pub fn run(watched: &mut Watched, how: How, at_once: usize, busy: Duration) -> S
     score
 }
 
-pub const ALL_RIGHT: Score = Score { right: WRITERS, partly: 0, unknown: 0, wrong: 0 };
+const ALL_RIGHT: Score = Score { right: WRITERS, partly: 0, unknown: 0, wrong: 0 };
 
 #[test]
 fn each_of_a_thousand_short_lived_writers_is_known() {
