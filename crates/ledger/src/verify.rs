@@ -211,10 +211,14 @@ impl Walk {
 
     /// [`Walk::leaf`] for a caller that has hashed the leaf: `own` must be [`leaf_hash`] of the bytes.
     pub fn hashed_leaf(&mut self, bytes: &[u8], own: Digest, stored: Option<Digest>) {
+        self.parsed_leaf(&Leaf::parse(bytes), own, stored);
+    }
+
+    /// [`Walk::leaf`] for a caller that has also parsed it: `own` must be [`leaf_hash`] of the bytes that were parsed.
+    pub fn parsed_leaf(&mut self, leaf: &Result<Leaf, LeafError>, own: Digest, stored: Option<Digest>) {
         self.compare_anchors();
         let (index, hash) = (self.edge.size(), stored.unwrap_or(own));
-        let leaf = Leaf::parse(bytes);
-        let time = match &leaf {
+        let time = match leaf {
             Ok(leaf) => Some(leaf.time),
             Err(LeafError::Unknown { time, .. }) => Some(*time),
             Err(LeafError::Wire(_)) => None,
@@ -223,7 +227,7 @@ impl Walk {
             self.by_bytes.get_or_insert_with(|| self.edge.clone());
             self.differing.push((index, time));
         }
-        match &leaf {
+        match leaf {
             Ok(Leaf { event: Event::Key(announcement), time }) => self.key(index, *time, announcement),
             _ if index == 0 => self.report.add(Problem::FirstKey),
             _ => {}
@@ -232,7 +236,7 @@ impl Walk {
             self.unproven_since = time;
         }
         if own == hash {
-            self.content(index, &leaf, time);
+            self.content(index, leaf, time);
         }
         self.push(hash, own);
     }

@@ -8,10 +8,11 @@ use crate::baseline::{self, Baseline, natural};
 use crate::error::StoreError;
 use crate::log::{Agreement, Disagreement, LogSnapshot};
 use crate::{Store, schema};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
 use waxseal_ledger::Leaf;
 use waxseal_ledger::leaf::Event;
-use waxseal_ledger::merkle::Edge;
+use waxseal_ledger::merkle::{Edge, leaf_hash};
 use waxseal_ledger::tree::directory_hash;
 use waxseal_ledger::verify::{self, Report, Trust, Walk};
 use waxseal_model::record::Reader;
@@ -123,22 +124,28 @@ pub type SealCheck<'a> = &'a dyn Fn(&Baseline, bool) -> Result<(), String>;
 /// # Errors
 /// When the database could not be looked at. What is damaged is a [`Problem`].
 pub fn prove(store: &Store, trust: &Trust, seal: SealCheck<'_>) -> Result<Proof, StoreError> {
-    store.log_snapshot(|log| prove_snapshot(log, trust, seal))
+    // The file must be sound at any moment: that is looked at beside the rest.
+    std::thread::scope(|scope| {
+        let damage = scope.spawn(|| store.read(damage));
+        store.log_snapshot(|log| {
+            let damage = move || {
+                damage.join().unwrap_or_else(|_| Err(StoreError::Damaged("it cannot be read".into())))
+            };
+            prove_snapshot(log, trust, seal, damage)
+        })
+    })
 }
 
+/// The proof of one moment. `damage` says at last what is wrong with the file as a file of SQLite.
 pub(crate) fn prove_snapshot(
     log: &LogSnapshot<'_>,
     trust: &Trust,
     seal: SealCheck<'_>,
+    damage: impl FnOnce() -> Result<Vec<String>, StoreError>,
 ) -> Result<Proof, StoreError> {
-    let damage = told(|| damage(log))?;
     let mut looked = walk(log, trust)?;
     let report = looked.walk.finish();
     let mut proof = Proof { problems: Vec::new(), more: report.more, log: report, baselines: 0, records: 0 };
-    match damage {
-        Ok(damage) => damage.into_iter().for_each(|why| proof.add(Problem::Database(why))),
-        Err(why) => proof.add(Problem::Database(why)),
-    }
     looked.problems.into_iter().for_each(|problem| proof.add(problem));
     let found = proof.log.problems.clone();
     proof.problems.extend(found.into_iter().map(Problem::Log));
@@ -162,6 +169,10 @@ pub(crate) fn prove_snapshot(
     if let Err(why) = told(|| records(log, &mut proof))? {
         proof.add(Problem::Database(why));
     }
+    match told(damage)? {
+        Ok(damage) => damage.into_iter().for_each(|why| proof.add(Problem::Database(why))),
+        Err(why) => proof.add(Problem::Database(why)),
+    }
     Ok(proof)
 }
 
@@ -177,9 +188,9 @@ fn told<T>(look: impl FnOnce() -> Result<T, StoreError>) -> Result<Result<T, Str
 
 /// What is wrong with the file as a file of SQLite: a table and its index that differ, say, or rows out of their order, which
 /// some queries would miss.
-fn damage(log: &LogSnapshot<'_>) -> Result<Vec<String>, StoreError> {
-    let mut wrong = schema::foreign(log.connection)?;
-    let mut query = log.connection.prepare(&format!("PRAGMA integrity_check({MAX_DAMAGE})"))?;
+pub(crate) fn damage(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut wrong = schema::foreign(connection)?;
+    let mut query = connection.prepare(&format!("PRAGMA integrity_check({MAX_DAMAGE})"))?;
     let rows = query.query_map([], |row| row.get::<_, String>(0))?;
     for row in rows {
         let text = row?;
@@ -215,19 +226,22 @@ fn walk(log: &LogSnapshot<'_>, trust: &Trust) -> Result<Looked, StoreError> {
             }
             next = next.saturating_add(1);
             match &entry.bytes {
-                Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
+                Some(bytes) => {
+                    let (leaf, own) = (Leaf::parse(bytes), leaf_hash(bytes));
+                    walk.parsed_leaf(&leaf, own, Some(entry.hash));
+                    // Others are of newer programs, or have been told of by the walk.
+                    if let Ok(leaf) = &leaf {
+                        if matches!(leaf.event, Event::Key(_)) {
+                            last_key = Some(entry.seq);
+                        }
+                        agreement.leaf(entry.seq, leaf, own);
+                    }
+                }
                 None => walk.missing_leaf(entry.hash),
             }
             edge.push(entry.hash, |kept| {
                 levels.insert((u64::from(kept.level), kept.index), kept.hash);
             });
-            // Others are of newer programs, or have been told of by the walk.
-            if let Some(Ok(leaf)) = entry.bytes.as_deref().map(Leaf::parse) {
-                if matches!(leaf.event, Event::Key(_)) {
-                    last_key = Some(entry.seq);
-                }
-                agreement.leaf(entry.seq, &leaf);
-            }
             Ok::<_, StoreError>(())
         })
     })?;

@@ -9,7 +9,8 @@ use rusqlite::Row;
 use std::collections::{BTreeMap, HashMap};
 use waxseal_ledger::Leaf;
 use waxseal_ledger::leaf::{ChangeLeaf, Event};
-use waxseal_model::{Change, ChangeId, Timestamp, actor};
+use waxseal_ledger::merkle::leaf_hash;
+use waxseal_model::{Change, ChangeId, Digest, Timestamp, actor};
 
 /// What the leaves say of rows, gathered leaf by leaf in their order.
 #[derive(Debug, Default)]
@@ -27,13 +28,15 @@ pub struct Agreement {
 /// What the leaves say of a change, besides what the last of them says by itself.
 #[derive(Debug, Clone, Copy)]
 struct Told {
-    /// The last leaf that tells of it.
+    /// The last leaf that tells of it, its time in microseconds, and its hash.
     leaf: u64,
+    time: i64,
+    hash: Digest,
     /// When it last moved: leaves that count no new state only tell more of the last one.
-    last: Timestamp,
+    last: i64,
     count: u64,
     /// When it was said to be over.
-    over: Option<Timestamp>,
+    over: Option<i64>,
 }
 
 /// A row and the log that do not agree.
@@ -94,19 +97,20 @@ impl Disagreement {
 }
 
 impl Agreement {
-    /// The next leaf, at this place.
-    pub fn leaf(&mut self, seq: u64, leaf: &Leaf) {
+    /// The next leaf, at this place, with the hash of its bytes.
+    pub fn leaf(&mut self, seq: u64, leaf: &Leaf, hash: Digest) {
+        let time = leaf.time.as_micros();
         self.began.get_or_insert(leaf.time);
         match &leaf.event {
             Event::Change(change) => {
                 let before = self.changes.get(&change.id.0).filter(|told| told.count == change.count);
-                let last = before.map_or(leaf.time, |told| told.last);
-                let told = Told { leaf: seq, last, count: change.count, over: None };
+                let last = before.map_or(time, |told| told.last);
+                let told = Told { leaf: seq, time, hash, last, count: change.count, over: None };
                 self.changes.insert(change.id.0, told);
             }
             Event::Resolved { id, .. } => {
                 if let Some(told) = self.changes.get_mut(&id.0) {
-                    told.over = Some(leaf.time);
+                    told.over = Some(time);
                 }
             }
             Event::Sealed(sealed) => {
@@ -136,25 +140,15 @@ impl Agreement {
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let id = ChangeId(row.get::<_, i64>(13)?.unsigned_abs());
-            let Some(Told { leaf, last, over, .. }) = self.changes.remove(&id.0) else {
+            let Some(told) = self.changes.remove(&id.0) else {
                 if self.covers(Timestamp::from_micros(row.get(15)?)) {
                     each(Disagreement::UnknownChange(id));
                 }
                 continue;
             };
-            let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
-            let is_told = |change: &Change| {
-                change.last.as_micros() == last.as_micros()
-                    && is_as_written(row, change).unwrap_or_default()
-                    && told_by(log, leaf, change).unwrap_or_default()
-            };
-            let is_over = closed.map(Timestamp::from_micros).map(Timestamp::as_micros);
-            let status_fits = (status == "open") == over.is_none()
-                && is_over == over.map(Timestamp::as_micros)
-                && (over.is_none() || status == "resolved");
             // What cannot be read is not what was written.
-            if !(status_fits && change_from(row).is_ok_and(|change| is_told(&change))) {
-                each(Disagreement::OtherChange { id, leaf });
+            if !is_told(row, &told).unwrap_or_default() {
+                each(Disagreement::OtherChange { id, leaf: told.leaf });
             }
         }
         for (id, told) in std::mem::take(&mut self.changes) {
@@ -205,8 +199,20 @@ fn is_as_written(row: &Row<'_>, change: &Change) -> rusqlite::Result<bool> {
         && is_text(22, change.severity.name())?)
 }
 
-/// Whether a leaf tells of this change as its row has it.
-fn told_by(log: &LogSnapshot<'_>, leaf: u64, change: &Change) -> Result<bool, StoreError> {
-    let leaf = Leaf::parse(&leaf_bytes(log.connection, leaf)?);
-    Ok(matches!(leaf, Ok(Leaf { event: Event::Change(told), .. }) if *told == ChangeLeaf::of(change)))
+/// Whether the leaves tell of a change what its row says.
+fn is_told(row: &Row<'_>, told: &Told) -> rusqlite::Result<bool> {
+    let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
+    let expected = if told.over.is_none() { "open" } else { "resolved" };
+    let change = change_from(row)?;
+    if !(status == expected
+        && closed == told.over
+        && change.last.as_micros() == told.last
+        && is_as_written(row, &change)?)
+    {
+        return Ok(false);
+    }
+    // A leaf has one form, so its hash says as much as its bytes.
+    let event = Event::Change(Box::new(ChangeLeaf::of(&change)));
+    let leaf = Leaf { time: Timestamp::from_micros(told.time), event };
+    Ok(leaf_hash(&leaf.to_bytes()) == told.hash)
 }

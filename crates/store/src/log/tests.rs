@@ -3,6 +3,7 @@ use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, state_below, store, store_in};
 use crate::{Gap, RecordSink};
 use std::fs;
+use waxseal_ledger::merkle::leaf_hash;
 use waxseal_ledger::verify::{Problem, Report, Trust, Walk};
 use waxseal_ledger::{Checkpoint, VerificationFile};
 use waxseal_model::{Actor, RawPath};
@@ -29,8 +30,10 @@ fn walk(store: &Store, trust: &Trust) -> (Report, Vec<Disagreement>) {
                     Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
                     None => walk.missing_leaf(entry.hash),
                 }
-                if let Some(Ok(leaf)) = entry.bytes.as_deref().map(Leaf::parse) {
-                    agreement.leaf(entry.seq, &leaf);
+                if let Some(bytes) = entry.bytes.as_deref()
+                    && let Ok(leaf) = Leaf::parse(bytes)
+                {
+                    agreement.leaf(entry.seq, &leaf, leaf_hash(bytes));
                 }
                 Ok(())
             })?;
@@ -321,8 +324,10 @@ fn look(connection: &Connection, trust: &Trust) -> usize {
                 Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
                 None => walk.missing_leaf(entry.hash),
             }
-            if let Some(Ok(leaf)) = entry.bytes.as_deref().map(Leaf::parse) {
-                agreement.leaf(entry.seq, &leaf);
+            if let Some(bytes) = entry.bytes.as_deref()
+                && let Ok(leaf) = Leaf::parse(bytes)
+            {
+                agreement.leaf(entry.seq, &leaf, leaf_hash(bytes));
             }
             Ok(())
         })?;

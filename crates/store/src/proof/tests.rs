@@ -3,8 +3,8 @@ use crate::StateDir;
 use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, store};
 use crate::{Extension, RecordSink};
+use rusqlite::OpenFlags;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -80,6 +80,11 @@ fn image(store: Store) -> (StateDir, Vec<u8>) {
 
 fn proof(store: &Store, trust: &Trust) -> Proof {
     prove(store, trust, &check_seal).unwrap()
+}
+
+/// The proof by this connection, which alone sees what it has not committed.
+fn look(connection: &Connection, trust: &Trust) -> Result<Proof, StoreError> {
+    prove_snapshot(&LogSnapshot { connection }, trust, &check_seal, || damage(connection))
 }
 
 /// Everything that somebody reads of the tables, in every way in which it is read: row by row, and by number, hash and path.
@@ -270,8 +275,7 @@ fn every_changed_row_is_found() {
         };
         writer.execute_batch("SAVEPOINT damage").unwrap();
         let done = writer.execute(&sql, (key_value, &new));
-        let log = LogSnapshot { connection: &writer };
-        let found = done.is_ok().then(|| prove_snapshot(&log, &trust, &check_seal));
+        let found = done.is_ok().then(|| look(&writer, &trust));
         writer.execute_batch("ROLLBACK TO damage; RELEASE damage").unwrap();
         match found {
             // A constraint of the table was in the way.
@@ -286,8 +290,7 @@ fn every_changed_row_is_found() {
         }
     }
     assert!(refused < ROWS, "{refused}");
-    let log = LogSnapshot { connection: &writer };
-    assert!(prove_snapshot(&log, &trust, &check_seal).unwrap().is_proven());
+    assert!(look(&writer, &trust).unwrap().is_proven());
 }
 
 /// Another value of the same kind, or of another.
@@ -344,7 +347,7 @@ fn what_would_act_on_later_records_is_found() {
     ] {
         let writer = store.writer();
         writer.execute_batch(&format!("SAVEPOINT damage; {damage}")).unwrap();
-        let proof = prove_snapshot(&LogSnapshot { connection: &writer }, &trust, &check_seal).unwrap();
+        let proof = look(&writer, &trust).unwrap();
         writer.execute_batch("ROLLBACK TO damage; RELEASE damage").unwrap();
         let told: Vec<String> = proof.problems.iter().map(ToString::to_string).collect();
         assert!(told.iter().any(|text| text.contains(word)), "{damage}: {told:?}");
