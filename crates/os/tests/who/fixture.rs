@@ -21,6 +21,8 @@ pub struct Watched {
     watcher: Watcher,
     since: u64,
     heard: Heard,
+    /// How often the end of some work was waited for.
+    ends: usize,
     serving: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -67,7 +69,7 @@ impl Watched {
         let processes = Arc::new(processes);
         let server = Arc::clone(&processes);
         let serving = Some(std::thread::spawn(move || server.serve()));
-        Watched { dir, processes, watcher, since: uptime(), heard: Heard::new(), serving }
+        Watched { dir, processes, watcher, since: uptime(), heard: Heard::new(), ends: 0, serving }
     }
 
     /// Nobody takes records any more but who reads.
@@ -120,11 +122,14 @@ impl Watched {
         work: impl FnOnce(&Path) -> T + Send,
     ) -> (T, Heard) {
         let (dir, done) = (self.dir.path().to_path_buf(), AtomicBool::new(false));
+        // Another name each time: the removal of the last one is still to be heard of.
+        self.ends += 1;
+        let end = format!("the end {}", self.ends);
         let result = std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let result = work(&dir);
                 // The last event of all.
-                fs::write(dir.join("the end"), "").unwrap();
+                fs::write(dir.join(&end), "").unwrap();
                 done.store(true, Ordering::Release);
                 result
             });
@@ -133,12 +138,12 @@ impl Watched {
             }
             worker.join().unwrap()
         });
-        while !self.heard.contains_key(&b"the end"[..]) {
+        while !self.heard.contains_key(end.as_bytes()) {
             self.read(pause);
         }
         let mut heard = std::mem::take(&mut self.heard);
-        heard.remove(&b"the end"[..]);
-        fs::remove_file(self.path("the end")).unwrap();
+        heard.retain(|name, _| !name.starts_with(b"the end "));
+        fs::remove_file(self.path(&end)).unwrap();
         (result, heard)
     }
 }
