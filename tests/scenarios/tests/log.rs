@@ -169,7 +169,12 @@ fn it_is_said_who_did_it() {
     let name = exe.rsplit('/').next().unwrap();
     assert!(by(name) == known.len() && by("unknown") == 0);
     let text = machine.waxseal(["log"]).expect_code(0);
-    assert!(text.text().contains(&format!(", by {exe} [")), "{text:?}");
+    assert!(text.text().contains(&format!(", by {exe}")), "{text:?}");
+    // The change is told once; the entries after that only say better who.
+    let two = machine.at("two").to_str().unwrap().to_owned();
+    let about: Vec<_> = text.text().lines().filter(|line| line.contains(&two)).collect();
+    assert_eq!(about.iter().filter(|line| line.contains(" modified ")).count(), 1, "{about:#?}");
+    assert_eq!(about.iter().filter(|line| line.contains(" who ")).count(), known.len() - 1, "{about:#?}");
 }
 
 #[test]

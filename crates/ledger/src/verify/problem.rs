@@ -32,7 +32,7 @@ impl fmt::Display for Anchor {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The log's own checkpoint does not hold.
-    #[error("the log's own {0}")]
+    #[error("in the log itself, {0}")]
     Checkpoint(CheckpointError),
     /// The first leaf does not announce the first key.
     #[error("the first leaf is not that of the first key: this is no log, or its beginning is gone")]

@@ -8,6 +8,7 @@ use crate::commands::changes::{Wanted, moment};
 use crate::context::{Context, absolute_all, show};
 use crate::output::{describe, json_line, out, say};
 use anyhow::bail;
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -160,9 +161,9 @@ fn show_entries(args: &LogArgs, context: &Context) -> anyhow::Result<()> {
         is_all: !is_filtered(args),
     };
     let store = context.store()?;
-    let mut next = 0;
+    let (mut next, mut told) = (0, Told::default());
     loop {
-        next = print(&store, next, &filter, context.json)?;
+        next = print(&store, next, &filter, context.json, &mut told)?;
         let Some(ended) = &ended else { break };
         match ended.recv_timeout(PAUSE) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -190,7 +191,13 @@ fn when_ended() -> anyhow::Result<Receiver<()>> {
 }
 
 /// Prints the entries from `next` on that are there; gives the number of the one after them.
-fn print(store: &Store, mut next: u64, filter: &Filter, as_json: bool) -> anyhow::Result<u64> {
+fn print(
+    store: &Store,
+    mut next: u64,
+    filter: &Filter,
+    as_json: bool,
+    told: &mut Told,
+) -> anyhow::Result<u64> {
     let mut out = std::io::BufWriter::new(out());
     loop {
         let batch = read(store, next)?;
@@ -200,12 +207,30 @@ fn print(store: &Store, mut next: u64, filter: &Filter, as_json: bool) -> anyhow
             if as_json {
                 json_line(&mut out, &entry.to_json())?;
             } else {
-                words::write(&mut out, entry.seq, entry.leaf.as_ref(), entry.change.as_ref())?;
+                let again = entry.change_leaf().is_some_and(|leaf| told.is_told(leaf));
+                words::write(&mut out, entry.seq, entry.leaf.as_ref(), entry.change.as_ref(), again)?;
             }
         }
         out.flush()?;
     }
     Ok(next)
+}
+
+/// Which states of changes were told: what is heard of who made them later is a leaf of its own.
+#[derive(Default)]
+struct Told(HashMap<u64, u64>);
+
+/// How many changes are remembered for it; what is heard later comes soon.
+const REMEMBERED: usize = 10_000;
+
+impl Told {
+    /// Whether this state of this change was told before.
+    fn is_told(&mut self, leaf: &ChangeLeaf) -> bool {
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert(leaf.id.0, leaf.count) == Some(leaf.count)
+    }
 }
 
 /// Some entries from `first` on.

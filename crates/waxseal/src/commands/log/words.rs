@@ -12,12 +12,14 @@ use waxseal_model::{Change, ChangeId, escape};
 /// How many characters of a root hash are shown: the whole of it is in machine output.
 const ROOT: usize = 16;
 
-/// Writes an entry. Whatever is in it that others chose is escaped.
+/// Writes an entry. Whatever is in it that others chose is escaped. `again`: the entry before said the same of this change,
+/// and who made it is known better now.
 pub fn write(
     out: &mut impl Write,
     seq: u64,
     leaf: Option<&Result<Leaf, LeafError>>,
     change: Option<&Change>,
+    again: bool,
 ) -> io::Result<()> {
     let faint = style::FAINT;
     let time = match leaf {
@@ -26,7 +28,7 @@ pub fn write(
     };
     write!(out, "{faint}{seq:>7}  {time:<27}{faint:#}  ")?;
     match leaf {
-        Some(Ok(leaf)) => write_event(out, &leaf.event, change),
+        Some(Ok(leaf)) => write_event(out, &leaf.event, change, again),
         Some(Err(LeafError::Unknown { .. })) => {
             writeln!(out, "something that a newer version of the program recorded")
         }
@@ -35,9 +37,18 @@ pub fn write(
     }
 }
 
-fn write_event(out: &mut impl Write, event: &Event, change: Option<&Change>) -> io::Result<()> {
+fn write_event(out: &mut impl Write, event: &Event, change: Option<&Change>, again: bool) -> io::Result<()> {
     if let Event::Change(leaf) = event {
-        return write_change(out, leaf, change);
+        if again {
+            let (faint, path) = (style::FAINT, path(&leaf.path));
+            write!(out, "{:<8} {:<9} {path}  {faint}{}{faint:#}", "", "who", leaf.id)?;
+        } else {
+            write_change(out, leaf, change)?;
+        }
+        return match change.and_then(|change| change.actors.last()) {
+            Some(actor) => writeln!(out, ", by {}", describe::actor(actor)),
+            None => writeln!(out, "{}", by_whom(leaf.who.as_ref())),
+        };
     }
     writeln!(out, "{}", words(event))
 }
@@ -55,11 +66,7 @@ fn write_change(out: &mut impl Write, leaf: &ChangeLeaf, change: Option<&Change>
     if !fields.is_empty() {
         write!(out, " ({})", fields.join(", "))?;
     }
-    write!(out, "  {faint}{}{faint:#}", leaf.id)?;
-    match change.and_then(|change| change.actors.last()) {
-        Some(actor) => writeln!(out, ", by {}", describe::actor(actor)),
-        None => writeln!(out, "{}", by_whom(leaf.who.as_ref())),
-    }
+    write!(out, "  {faint}{}{faint:#}", leaf.id)
 }
 
 fn words(event: &Event) -> String {
