@@ -3,6 +3,7 @@
 //! The mark reports everything that happens on the filesystem, so most records concern nobody. Which directories do is
 //! remembered by their handles, and so is which objects have one name only: then a record costs two look-ups.
 
+use super::layer;
 use super::places::{self, Root, Sight};
 use super::selftest::Verdict;
 use super::{Cookie, Hint, LAST_READS, Loss, Process, What};
@@ -127,6 +128,7 @@ impl Filesystem {
 
     /// Turns what is queued into hints, without waiting.
     pub fn read(&mut self, roots: &[Root], ignored: &[RawPath], out: &mut Vec<Hint>) {
+        let first = out.len();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batch = Batch { roots, ignored, resolvers: None, out, lost: None };
         self.drained = false;
@@ -155,6 +157,9 @@ impl Filesystem {
         }
         let lost = batch.lost;
         self.buffer = buffer;
+        if !self.layers.is_empty() {
+            layer::wait_for_names(out.get(first..).unwrap_or_default());
+        }
         if let Some(loss) = lost {
             self.lose(loss, out);
         }

@@ -4,8 +4,10 @@
 //! be (kernel-events, section 1.2). Where the layer lies is what whoever mounted the overlay called it, perhaps in
 //! another mount namespace, and something else may have that path here: so it is held against the overlay.
 
+use super::Hint;
 use crate::mounts::{self, Mount, Nature, rebase};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags};
+use std::collections::HashSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use waxseal_model::RawPath;
 
@@ -67,4 +69,26 @@ fn are_alike(layer: BorrowedFd<'_>, merged: BorrowedFd<'_>) -> bool {
         (x.stx_mask & StatxFlags::BTIME.bits() != 0).then_some((times, x.stx_mode, x.stx_uid, x.stx_gid))
     };
     look(layer).is_some_and(|seen| Some(seen) == look(merged))
+}
+
+/// Waits until an overlay shows the names that these hints tell of. The layer's event comes while the overlay is still at it,
+/// with the directory locked: whoever looks at once sees the name as it was, and nothing tells again. Setting the position
+/// in a directory of an overlay takes that lock and nothing else (`ovl_dir_llseek` in fs/overlayfs/readdir.c).
+pub(super) fn wait_for_names(hints: &[Hint]) {
+    let mut waited = HashSet::new();
+    let mut wait = |path: &RawPath| {
+        let Some(dir) = path.parent().filter(|dir| !waited.contains(dir)) else { return };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(open) = rustix::fs::open(dir.as_bytes(), flags, Mode::empty()) {
+            let _ = rustix::fs::seek(&open, SeekFrom::Start(0));
+        }
+        waited.insert(dir);
+    };
+    for hint in hints {
+        match hint {
+            Hint::Name { path, what, .. } if what.is_of_names() => wait(path),
+            Hint::Renamed { from, to, .. } => [from, to].into_iter().for_each(&mut wait),
+            _ => {}
+        }
+    }
 }
