@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn everything_is_printed_in_order_and_in_pieces_of_whole_lines() {
-        let (printer, pieces) = printer(SMALL, 1000);
+        // Room for as many pieces as there are lines: nobody takes one before the end.
+        let (printer, pieces) = printer(SMALL, 5000);
         (0..4000).for_each(|number| printer.say(Stream::Out, line(number)));
         let long = [vec![b'x'; 3 * PIECE], vec![b'\n']].concat();
         printer.say(Stream::Out, long.clone());
