@@ -3,32 +3,13 @@
 #![no_main]
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::LazyLock;
-use waxseal_ledger::tiles::{self, Exporter, Get, Put};
+use waxseal_ledger::tiles::{self, Exporter};
 use waxseal_ledger::verify::Trust;
 use waxseal_ledger::{EpochKey, Event, KeyFile, SigningKey, Tail, VerificationFile};
 use waxseal_model::Timestamp;
 
-#[derive(Clone, Default, PartialEq)]
-struct Files(BTreeMap<String, Vec<u8>>);
-
-impl Put for Files {
-    type Error = Infallible;
-
-    fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Infallible> {
-        self.0.insert(path.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-}
-
-impl Get for Files {
-    type Error = Infallible;
-
-    fn get(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.0.get(path).map(|bytes| bytes.iter().take(limit + 1).copied().collect()))
-    }
-}
+type Files = BTreeMap<String, Vec<u8>>;
 
 static MADE: LazyLock<(Files, Trust)> = LazyLock::new(|| make().expect("the keys of the tests"));
 
@@ -58,8 +39,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let (original, trust) = &*MADE;
     let mut files = original.clone();
     for [file, high, low, value] in input.as_chunks::<4>().0 {
-        let count = files.0.len();
-        let Some(bytes) = files.0.values_mut().nth(usize::from(*file) % count) else { continue };
+        let count = files.len();
+        let Some(bytes) = files.values_mut().nth(usize::from(*file) % count) else { continue };
         let at = usize::from(u16::from_be_bytes([*high, *low])) % (bytes.len() + 1);
         match bytes.get_mut(at) {
             Some(byte) => *byte = *value,

@@ -22,6 +22,8 @@ pub use verify::verify;
 pub use write::{ExportError, Exporter};
 
 use crate::merkle::{Hashes, WIDTH};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write;
 use waxseal_model::Digest;
 
@@ -54,6 +56,26 @@ pub trait Get {
     /// # Errors
     /// When it is there and cannot be read.
     fn get(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Self::Error>;
+}
+
+/// An export in memory.
+impl Put for BTreeMap<String, Vec<u8>> {
+    type Error = Infallible;
+
+    fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Infallible> {
+        self.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+}
+
+/// An export in memory.
+impl Get for BTreeMap<String, Vec<u8>> {
+    type Error = Infallible;
+
+    fn get(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Infallible> {
+        let bytes = BTreeMap::get(self, path);
+        Ok(bytes.map(|bytes| bytes.iter().take(limit.saturating_add(1)).copied().collect()))
+    }
 }
 
 /// The name of a tile; `width` is 256 or that of the last one.

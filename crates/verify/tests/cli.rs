@@ -34,7 +34,7 @@ fn set_up() -> (tempfile::TempDir, Log) {
     fs::write(home.path().join("now"), log.checkpoint()).unwrap();
     fs::write(home.path().join("kept"), log.file.to_string()).unwrap();
     fs::write(home.path().join("key"), format!("{}\n", log.file.host())).unwrap();
-    log.export().write(&home.path().join("log"));
+    made::write(&log.export(), &home.path().join("log"));
     (home, log)
 }
 
@@ -86,8 +86,8 @@ fn what_is_broken_is_said() {
     let mut older = Log { leaves: log.leaves[..402].to_vec(), ..log };
     let half = fs::read(home.path().join("half")).unwrap();
     let mut files = older.export();
-    files.0.insert("checkpoint".into(), half);
-    files.write(&home.path().join("log"));
+    files.insert("checkpoint".into(), half);
+    made::write(&files, &home.path().join("log"));
     assert_eq!(run(home.path(), &["--verification", "kept", "--checkpoint", "half", "log"]).0, 0);
     let (code, text) = run(home.path(), &["--verification", "kept", "--checkpoint", "now", "log"]);
     assert_eq!(code, 1, "{text}");
@@ -96,7 +96,7 @@ fn what_is_broken_is_said() {
     // The log of another host, and none.
     older = Log::of(1, 3);
     fs::remove_dir_all(home.path().join("log")).unwrap();
-    older.export().write(&home.path().join("log"));
+    made::write(&older.export(), &home.path().join("log"));
     assert_eq!(run(home.path(), &["--verification", "kept", "log"]).0, 1);
     fs::remove_dir_all(home.path().join("log")).unwrap();
     fs::create_dir(home.path().join("log")).unwrap();

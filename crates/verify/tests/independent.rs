@@ -42,7 +42,7 @@ fn skip(why: &str) {
 
 fn put(home: &Path, log: &Log, files: &Files) {
     let _ = fs::remove_dir_all(home.join("log"));
-    files.write(&home.join("log"));
+    made::write(files, &home.join("log"));
     fs::write(home.join("kept"), log.file.to_string()).unwrap();
 }
 
@@ -106,10 +106,10 @@ fn it_finds_what_we_find() {
     fs::write(home.path().join("middle"), log.checkpoint()).unwrap();
     log.grow(5);
     let original = log.export();
-    for name in original.0.keys() {
+    for name in original.keys() {
         for part in [3, 2] {
             let mut files = original.clone();
-            let bytes = files.0.get_mut(name).unwrap();
+            let bytes = files.get_mut(name).unwrap();
             let at = bytes.len() / part;
             bytes[at] ^= 1;
             put(home.path(), &log, &files);

@@ -8,25 +8,13 @@
 #[allow(dead_code, reason = "each test uses a part")]
 mod made;
 
+use fastrand::Rng;
 use made::{Files, Log};
 use waxseal_ledger::tiles;
 use waxseal_ledger::verify::Trust;
 
 /// How many single bytes are changed.
 const BYTES: u32 = 10_000;
-
-/// Random numbers that are the same every time: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift
-/// generators, scrambled").
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % end
-    }
-}
 
 /// A log of 293 leaves in three epochs, its export, and the belief of somebody who kept its verification file and a checkpoint of its end.
 fn set_up() -> (Log, Files, Trust) {
@@ -44,13 +32,13 @@ fn is_proven(files: &Files, trust: &Trust) -> bool {
 }
 
 /// Any file: every second time each as likely as any other, otherwise the larger the likelier.
-fn any_file(files: &Files, dice: &mut Dice) -> String {
-    let names: Vec<&String> = files.0.keys().collect();
-    if dice.below(2) == 0 {
-        return names[dice.below(names.len())].clone();
+fn any_file(files: &Files, dice: &mut Rng) -> String {
+    let names: Vec<&String> = files.keys().collect();
+    if dice.usize(..2) == 0 {
+        return names[dice.usize(..names.len())].clone();
     }
-    let mut at = dice.below(files.0.values().map(Vec::len).sum());
-    let found = files.0.iter().find(|(_, bytes)| {
+    let mut at = dice.usize(..files.values().map(Vec::len).sum::<usize>());
+    let found = files.iter().find(|(_, bytes)| {
         let here = at < bytes.len();
         at = at.saturating_sub(bytes.len());
         here
@@ -62,16 +50,16 @@ fn any_file(files: &Files, dice: &mut Dice) -> String {
 fn every_changed_byte_is_found() {
     let (_, original, trust) = set_up();
     assert!(is_proven(&original, &trust));
-    let mut dice = Dice(0x5eed);
+    let mut dice = Rng::with_seed(0x5eed);
     let mut files = original.clone();
     for round in 0..BYTES {
         let name = any_file(&original, &mut dice);
-        let bytes = files.0.get_mut(&name).unwrap();
-        let at = dice.below(bytes.len());
-        let change = 1 + dice.below(255) as u8;
+        let bytes = files.get_mut(&name).unwrap();
+        let at = dice.usize(..bytes.len());
+        let change = 1 + dice.usize(..255) as u8;
         bytes[at] ^= change;
         assert!(!is_proven(&files, &trust), "round {round}: byte {at} of {name} ^ {change}");
-        files.0.get_mut(&name).unwrap()[at] ^= change;
+        files.get_mut(&name).unwrap()[at] ^= change;
         if round % 1000 == 0 {
             assert!(is_proven(&files, &trust));
         }
@@ -82,19 +70,19 @@ fn every_changed_byte_is_found() {
 #[test]
 fn every_cut_addition_and_loss_is_found() {
     let (_, original, trust) = set_up();
-    let mut dice = Dice(0xc07);
+    let mut dice = Rng::with_seed(0xc07);
     for round in 0..600 {
         let mut files = original.clone();
         let name = any_file(&original, &mut dice);
-        let bytes = files.0.get_mut(&name).unwrap();
+        let bytes = files.get_mut(&name).unwrap();
         match round % 3 {
-            0 => bytes.truncate(dice.below(bytes.len())),
+            0 => bytes.truncate(dice.usize(..bytes.len())),
             1 => {
-                let (at, value) = (dice.below(bytes.len() + 1), dice.below(256) as u8);
+                let (at, value) = (dice.usize(..bytes.len() + 1), dice.usize(..256) as u8);
                 bytes.insert(at, value);
             }
             _ => {
-                files.0.remove(&name);
+                files.remove(&name);
             }
         }
         assert!(!is_proven(&files, &trust), "round {round}: {name}");
@@ -104,16 +92,16 @@ fn every_cut_addition_and_loss_is_found() {
 #[test]
 fn every_exchange_is_found() {
     let (_, original, trust) = set_up();
-    let names: Vec<&String> = original.0.keys().collect();
+    let names: Vec<&String> = original.keys().collect();
     for a in &names {
         for b in &names {
-            if original.0[*a] == original.0[*b] {
+            if original[*a] == original[*b] {
                 continue;
             }
             let mut files = original.clone();
-            files.0.insert((*a).clone(), original.0[*b].clone());
+            files.insert((*a).clone(), original[*b].clone());
             assert!(!is_proven(&files, &trust), "{b} in the place of {a}");
-            files.0.insert((*b).clone(), original.0[*a].clone());
+            files.insert((*b).clone(), original[*a].clone());
             assert!(!is_proven(&files, &trust), "{a} and {b} exchanged");
         }
     }
@@ -123,11 +111,11 @@ fn every_exchange_is_found() {
 #[test]
 fn every_other_order_is_found() {
     let (log, _, trust) = set_up();
-    let mut dice = Dice(0x0bde);
+    let mut dice = Rng::with_seed(0x0bde);
     for round in 0..300 {
         let mut leaves = log.leaves.clone();
         // What was written before the checkpoint that was kept: 182 leaves.
-        let (a, b) = (1 + dice.below(181), 1 + dice.below(181));
+        let (a, b) = (1 + dice.usize(..181), 1 + dice.usize(..181));
         match round % 3 {
             0 if a != b => leaves.swap(a, b),
             1 => leaves.insert(a, leaves[b].clone()),
@@ -164,9 +152,9 @@ fn every_older_copy_is_found() {
     assert!(copies.iter().all(|copy| !is_proven(copy, &trust)));
     // And so are mixtures of old and new files.
     let old = copies.pop().unwrap();
-    for name in old.0.keys().filter(|name| newest.0.get(*name).is_some_and(|bytes| *bytes != old.0[*name])) {
+    for name in old.keys().filter(|name| newest.get(*name).is_some_and(|bytes| *bytes != old[*name])) {
         let mut files = newest.clone();
-        files.0.insert(name.clone(), old.0[name].clone());
+        files.insert(name.clone(), old[name].clone());
         assert!(!is_proven(&files, &trust), "{name}");
     }
 }

@@ -2,11 +2,9 @@ use super::*;
 use crate::merkle::{Edge, consistency, inclusion, leaf_hash, verify_consistency, verify_inclusion};
 use crate::verify::Problem;
 use crate::verify::tests::{Made, made};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use waxseal_model::digest::{hex, unhex};
 
-/// Files in memory.
+/// Files in memory, each written once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
 
@@ -15,8 +13,8 @@ impl Put for Files {
 
     fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Infallible> {
         assert!(path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"./".contains(&b)));
-        assert!(self.0.insert(path.to_owned(), bytes.to_vec()).is_none(), "{path} is written twice");
-        Ok(())
+        assert!(!self.0.contains_key(path), "{path} is written twice");
+        self.0.put(path, bytes)
     }
 }
 
@@ -24,7 +22,7 @@ impl Get for Files {
     type Error = Infallible;
 
     fn get(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.0.get(path).map(|bytes| bytes.iter().take(limit + 1).copied().collect()))
+        Get::get(&self.0, path, limit)
     }
 }
 

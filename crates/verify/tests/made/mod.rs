@@ -1,11 +1,10 @@
 //! A log of some epochs with leaves of every common kind, exported to memory.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use waxseal_ledger::leaf::{By, ChangeLeaf, Decision, LeafPath, LeafState, LeafText};
-use waxseal_ledger::tiles::{Exporter, Get, Put};
+use waxseal_ledger::tiles::{Exporter, Put};
 use waxseal_ledger::vkey::Name;
 use waxseal_ledger::{EpochKey, Event, SigningKey, Stored, Tail, VerificationFile};
 use waxseal_model::change::Seen;
@@ -15,34 +14,14 @@ use waxseal_model::{
 };
 
 /// Files in memory.
-#[derive(Clone, Default, PartialEq)]
-pub struct Files(pub BTreeMap<String, Vec<u8>>);
+pub type Files = BTreeMap<String, Vec<u8>>;
 
-impl Put for Files {
-    type Error = Infallible;
-
-    fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Infallible> {
-        self.0.insert(path.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-}
-
-impl Get for Files {
-    type Error = Infallible;
-
-    fn get(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.0.get(path).map(|bytes| bytes.iter().take(limit + 1).copied().collect()))
-    }
-}
-
-impl Files {
-    /// Writes them below a directory.
-    pub fn write(&self, directory: &Path) {
-        for (path, bytes) in &self.0 {
-            let path = directory.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
+/// Writes files below a directory.
+pub fn write(files: &Files, directory: &Path) {
+    for (path, bytes) in files {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
 }
 
