@@ -14,7 +14,7 @@ use crate::{Store, connect};
 use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use waxseal_model::change::Seen;
 use waxseal_model::{
     Actor, Attribute, AttributeSet, Change, ChangeId, ChangeKind, FileType, RawPath, SetId, Severity, Source,

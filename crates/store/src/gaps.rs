@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::error::StoreError;
-use rusqlite::{OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{OptionalExtension, Row};
 use waxseal_ledger::leaf::{Event, LeafPath, LeafText};
 use waxseal_model::{RawPath, Timestamp};
 
@@ -30,40 +30,36 @@ impl Store {
     /// # Errors
     /// As the database says; nothing of it is remembered then.
     pub fn add_gaps(&self, gaps: &[Gap], now: Timestamp) -> Result<(), StoreError> {
-        let mut writer = self.writer();
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut log = self.appending();
-        for gap in gaps {
-            let path = gap.path.as_ref();
-            let leaf = Event::Blind {
-                reason: LeafText::new(&gap.reason),
-                path: path.map(LeafPath::new),
-                since: gap.started.min(gap.ended),
-                until: Some(gap.ended),
-            };
-            log.add(&transaction, now, leaf)?;
-            transaction.execute(
-                "INSERT INTO gap(path, path_text, reason, started, ended) VALUES (?1, ?2, ?3, ?4, ?5)",
-                rusqlite::params![
-                    path.map(RawPath::as_bytes),
-                    path.map(RawPath::for_people),
-                    gap.reason,
-                    gap.started.min(gap.ended).as_micros(),
-                    gap.ended.as_micros()
-                ],
+        self.with_log(|connection, log| {
+            for gap in gaps {
+                let path = gap.path.as_ref();
+                let leaf = Event::Blind {
+                    reason: LeafText::new(&gap.reason),
+                    path: path.map(LeafPath::new),
+                    since: gap.started.min(gap.ended),
+                    until: Some(gap.ended),
+                };
+                log.add(connection, now, leaf)?;
+                connection.execute(
+                    "INSERT INTO gap(path, path_text, reason, started, ended) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    rusqlite::params![
+                        path.map(RawPath::as_bytes),
+                        path.map(RawPath::for_people),
+                        gap.reason,
+                        gap.started.min(gap.ended).as_micros(),
+                        gap.ended.as_micros()
+                    ],
+                )?;
+            }
+            if !gaps.is_empty() {
+                connection.execute("DELETE FROM gap WHERE id <= (SELECT max(id) FROM gap) - ?1", [KEPT])?;
+            }
+            connection.execute(
+                "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)",
+                (WATCHED, now.as_micros().to_string()),
             )?;
-        }
-        if !gaps.is_empty() {
-            transaction.execute("DELETE FROM gap WHERE id <= (SELECT max(id) FROM gap) - ?1", [KEPT])?;
-        }
-        transaction.execute(
-            "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)",
-            (WATCHED, now.as_micros().to_string()),
-        )?;
-        log.sign(&transaction)?;
-        transaction.commit()?;
-        log.settle();
-        Ok(())
+            Ok(())
+        })
     }
 
     /// How many gaps are known, and the last `most` of them, the latest first.

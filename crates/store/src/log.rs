@@ -335,14 +335,12 @@ impl Hashes for Rows<'_> {
 
     fn read(&self, level: u8, first: u64, count: u16) -> Result<Vec<Digest>, StoreError> {
         let end = first.saturating_add(count.into());
-        let (table, and) = if level == 0 { ("leaf", "") } else { ("level", "AND level = ?3") };
-        let sql = format!("SELECT seq, hash FROM {table} WHERE seq >= ?1 AND seq < ?2 {and} ORDER BY seq");
+        // The leaves are the level 0.
+        let (table, own) = if level == 0 { ("leaf", "0") } else { ("level", "level") };
+        let sql =
+            format!("SELECT seq, hash FROM {table} WHERE {own} = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq");
         let mut query = self.0.prepare_cached(&sql)?;
-        let mut rows = if level == 0 {
-            query.query((number(first), number(end)))?
-        } else {
-            query.query((number(first), number(end), level))?
-        };
+        let mut rows = query.query((level, number(first), number(end)))?;
         let mut hashes = Vec::new();
         while let Some(row) = rows.next()? {
             // One that is missing ends the row.

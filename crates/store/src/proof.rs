@@ -89,7 +89,7 @@ pub enum Problem {
 /// What came out.
 #[derive(Debug, Clone)]
 pub struct Proof {
-    /// What is proven of the log.
+    /// What is proven of the log; its contradictions are among all others.
     pub log: Report,
     /// The contradictions, those of the log among them; at most [`MAX_PROBLEMS`] besides the log's.
     pub problems: Vec<Problem>,
@@ -144,10 +144,10 @@ pub(crate) fn prove_snapshot(
     damage: impl FnOnce() -> Result<Vec<String>, StoreError>,
 ) -> Result<Proof, StoreError> {
     let mut looked = walk(log, trust)?;
-    let report = looked.walk.finish();
+    let mut report = looked.walk.finish();
+    let found = std::mem::take(&mut report.problems);
     let mut proof = Proof { problems: Vec::new(), more: report.more, log: report, baselines: 0, records: 0 };
     looked.problems.into_iter().for_each(|problem| proof.add(problem));
-    let found = proof.log.problems.clone();
     proof.problems.extend(found.into_iter().map(Problem::Log));
     let is_said = |problem: &Problem| matches!(problem, Problem::Log(verify::Problem::Rewritten { .. }));
     if proof.log.proven < proof.log.size && !proof.problems.iter().any(is_said) {

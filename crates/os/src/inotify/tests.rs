@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 
 use super::{ALL, Instance, Tree, open_path};
+use fastrand::Rng;
 use rustix::fs::inotify::ReadFlags;
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,29 +17,19 @@ fn raw(path: &Path) -> RawPath {
     RawPath::new(path.as_os_str().as_bytes())
 }
 
-/// A xorshift: the test is the same each time, but for the order of the threads.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn dir(&mut self, top: &Path) -> PathBuf {
-        (0..=self.roll(3)).fold(top.to_owned(), |path, _| path.join(self.roll(4).to_string()))
-    }
+/// Any directory near the top.
+fn any_dir(dice: &mut Rng, top: &Path) -> PathBuf {
+    (0..=dice.u64(..3)).fold(top.to_owned(), |path, _| path.join(dice.u64(..4).to_string()))
 }
 
 /// Makes, moves, exchanges and removes directories, in the tree and out of it. Most attempts fail, which is fine.
 fn churn(top: &Path, out: &Path, seed: u64, rounds: usize) {
-    let mut dice = Dice(seed);
+    // The test is the same each time, but for the order of the threads.
+    let mut dice = Rng::with_seed(seed);
     for _ in 0..rounds {
-        let (a, b) = (dice.dir(top), dice.dir(top));
-        let aside = out.join(dice.roll(3).to_string());
-        let _ = match dice.roll(7) {
+        let (a, b) = (any_dir(&mut dice, top), any_dir(&mut dice, top));
+        let aside = out.join(dice.u64(..3).to_string());
+        let _ = match dice.u64(..7) {
             0 | 1 => fs::create_dir_all(&a),
             2 => fs::rename(&a, &b),
             3 => fs::rename(&a, &aside),

@@ -1,9 +1,19 @@
 //! From what was collected to what is on record: one transaction, with the leaves of the log.
 
-use super::*;
+use super::{
+    CHANGE_COLUMNS, Commit, Findings, Found, Outcome, Place, Rules, SHARED, change_from, found_from,
+    shared_values,
+};
+use crate::Store;
+use crate::baseline::number;
+use crate::error::StoreError;
 use crate::log::Appending;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 use std::collections::BTreeMap;
 use waxseal_ledger::leaf::{ChangeLeaf, Event, LeafPath};
+use waxseal_model::change::Seen;
+use waxseal_model::{Actor, Change, ChangeId, RawPath, Timestamp, actor};
 
 impl Findings {
     /// Records everything in one durable transaction: opens what is new, counts up what moved again, and resolves the
@@ -72,9 +82,7 @@ impl Store {
             for (path, by) in known {
                 let Some(mut open) = open_change(connection, path)? else { continue };
                 if actor::complete(&mut open.actors, by) {
-                    connection
-                        .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
-                        .execute((number(open.id.0), actor::to_text(&open.actors)))?;
+                    put_actors(connection, open.id, &open.actors)?;
                     log.add(connection, now, Event::Change(Box::new(ChangeLeaf::of(&open))))?;
                 }
             }
@@ -100,6 +108,12 @@ pub(super) fn open_change(connection: &Connection, path: &RawPath) -> rusqlite::
         .optional()
 }
 
+fn put_actors(connection: &Connection, id: ChangeId, actors: &[Actor]) -> rusqlite::Result<()> {
+    let sql = "UPDATE change SET actors = ?2 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute((number(id.0), actor::to_text(actors)))?;
+    Ok(())
+}
+
 fn record_one(
     connection: &Connection,
     mut found: Found,
@@ -119,9 +133,7 @@ fn record_one(
         && by(&actors) <= by(known)
     {
         if actors != open.actors {
-            connection
-                .prepare_cached("UPDATE change SET actors = ?2 WHERE id = ?1")?
-                .execute((number(open.id.0), actor::to_text(&actors)))?;
+            put_actors(connection, open.id, &actors)?;
             return Ok(Recorded::Noted(Change { actors, ..open.clone() }));
         }
         return Ok(Recorded::Nothing);

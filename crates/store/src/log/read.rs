@@ -1,6 +1,5 @@
 //! The log, read.
 
-use super::Rows;
 use crate::Store;
 use crate::baseline::number;
 use crate::changes;
@@ -26,9 +25,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn checkpoint(&self) -> Result<Option<String>, StoreError> {
-        self.read(|connection| {
-            Ok(connection.query_row("SELECT note FROM checkpoint", [], |row| row.get(0)).optional()?)
-        })
+        self.log_snapshot(|log| log.checkpoint())
     }
 
     /// How many leaves the log has.
@@ -37,23 +34,6 @@ impl Store {
     /// As the database says.
     pub fn log_size(&self) -> Result<u64, StoreError> {
         self.read(super::size)
-    }
-
-    /// Calls `each` with every leaf from `first` on, in order. Those that are missing are left out.
-    ///
-    /// # Errors
-    /// As the database says, or the first error of `each`.
-    pub fn each_leaf<E: From<StoreError>>(
-        &self,
-        first: u64,
-        mut each: impl FnMut(Entry) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut stopped = None;
-        self.read(|connection| {
-            stopped = each_leaf(connection, first, &mut each)?.err();
-            Ok(())
-        })?;
-        stopped.map_or(Ok(()), Err)
     }
 
     /// Reads the log and what belongs to it as they stand at one moment.
@@ -88,7 +68,7 @@ impl LogSnapshot<'_> {
         Ok(self.connection.query_row("SELECT note FROM checkpoint", [], |row| row.get(0)).optional()?)
     }
 
-    /// As [`Store::each_leaf`].
+    /// Calls `each` with every leaf from `first` on, in order. Those that are missing are left out.
     ///
     /// # Errors
     /// As the database says, or the first error of `each`.
@@ -97,7 +77,16 @@ impl LogSnapshot<'_> {
         first: u64,
         mut each: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        each_leaf(self.connection, first, &mut each)?
+        let from = |error: rusqlite::Error| E::from(StoreError::from(error));
+        let sql = "SELECT seq, bytes, hash FROM leaf WHERE seq >= ?1 ORDER BY seq";
+        let mut query = self.connection.prepare_cached(sql).map_err(from)?;
+        let rows = query.query_map([number(first)], |row| {
+            Ok(Entry { seq: row.get::<_, i64>(0)?.unsigned_abs(), bytes: row.get(1)?, hash: row.get(2)? })
+        });
+        for entry in rows.map_err(from)? {
+            each(entry.map_err(from)?)?;
+        }
+        Ok(())
     }
 
     /// How many leaves there are.
@@ -120,27 +109,4 @@ impl LogSnapshot<'_> {
             Err(error) => Err(error),
         }
     }
-
-    /// The hashes of the tree.
-    pub fn hashes(&self) -> impl waxseal_ledger::merkle::Hashes<Error = StoreError> + '_ {
-        Rows(self.connection)
-    }
-}
-
-fn each_leaf<E>(
-    connection: &Connection,
-    first: u64,
-    each: &mut impl FnMut(Entry) -> Result<(), E>,
-) -> Result<Result<(), E>, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT seq, bytes, hash FROM leaf WHERE seq >= ?1 ORDER BY seq")?;
-    let mut rows = query.query([number(first)])?;
-    while let Some(row) = rows.next()? {
-        let entry =
-            Entry { seq: row.get::<_, i64>(0)?.unsigned_abs(), bytes: row.get(1)?, hash: row.get(2)? };
-        if let Err(error) = each(entry) {
-            return Ok(Err(error));
-        }
-    }
-    Ok(Ok(()))
 }

@@ -20,27 +20,28 @@ fn trust(store: &Store) -> Trust {
     VerificationFile::parse(&text).unwrap().trust()
 }
 
+/// What the log and the tables say.
+fn examine(log: &read::LogSnapshot<'_>, trust: &Trust) -> Result<(Report, Vec<Disagreement>), StoreError> {
+    let mut walk = Walk::new(trust, log.checkpoint()?.unwrap_or_default());
+    let (mut agreement, mut wrong) = (Agreement::default(), Vec::new());
+    log.each_leaf(0, |entry| -> Result<(), StoreError> {
+        match &entry.bytes {
+            Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
+            None => walk.missing_leaf(entry.hash),
+        }
+        if let Some(bytes) = entry.bytes.as_deref()
+            && let Ok(leaf) = Leaf::parse(bytes)
+        {
+            agreement.leaf(entry.seq, &leaf, leaf_hash(bytes));
+        }
+        Ok(())
+    })?;
+    agreement.compare(log, |one| wrong.push(one))?;
+    Ok((walk.finish(), wrong))
+}
+
 fn walk(store: &Store, trust: &Trust) -> (Report, Vec<Disagreement>) {
-    store
-        .log_snapshot(|log| -> Result<_, StoreError> {
-            let mut walk = Walk::new(trust, log.checkpoint()?.unwrap_or_default());
-            let (mut agreement, mut wrong) = (Agreement::default(), Vec::new());
-            log.each_leaf(0, |entry| -> Result<(), StoreError> {
-                match &entry.bytes {
-                    Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
-                    None => walk.missing_leaf(entry.hash),
-                }
-                if let Some(bytes) = entry.bytes.as_deref()
-                    && let Ok(leaf) = Leaf::parse(bytes)
-                {
-                    agreement.leaf(entry.seq, &leaf, leaf_hash(bytes));
-                }
-                Ok(())
-            })?;
-            agreement.compare(log, |one| wrong.push(one))?;
-            Ok((walk.finish(), wrong))
-        })
-        .unwrap()
+    store.log_snapshot(|log| examine(log, trust)).unwrap()
 }
 
 #[track_caller]
@@ -77,12 +78,11 @@ fn what_becomes_known_of_an_actor_later_is_told_by_the_log_as_well() {
 
 fn kinds(store: &Store) -> Vec<&'static str> {
     let mut kinds = Vec::new();
-    store
-        .each_leaf(0, |entry| -> Result<(), StoreError> {
-            kinds.push(Leaf::parse(&entry.bytes.unwrap()).unwrap().event.kind());
-            Ok(())
-        })
-        .unwrap();
+    let each = |entry: Entry| -> Result<(), StoreError> {
+        kinds.push(Leaf::parse(&entry.bytes.unwrap()).unwrap().event.kind());
+        Ok(())
+    };
+    store.log_snapshot(|log| log.each_leaf(0, each)).unwrap();
     kinds
 }
 
@@ -315,27 +315,9 @@ fn whatever_is_changed_by_hand_is_found() {
 
 /// How much is wrong by this connection; what cannot be read is wrong as well.
 fn look(connection: &Connection, trust: &Trust) -> usize {
-    let log = read::LogSnapshot { connection };
-    let looked = || -> Result<usize, StoreError> {
-        let mut walk = Walk::new(trust, log.checkpoint()?.unwrap_or_default());
-        let (mut agreement, mut wrong) = (Agreement::default(), 0);
-        log.each_leaf(0, |entry| -> Result<(), StoreError> {
-            match &entry.bytes {
-                Some(bytes) => walk.leaf(bytes, Some(entry.hash)),
-                None => walk.missing_leaf(entry.hash),
-            }
-            if let Some(bytes) = entry.bytes.as_deref()
-                && let Ok(leaf) = Leaf::parse(bytes)
-            {
-                agreement.leaf(entry.seq, &leaf, leaf_hash(bytes));
-            }
-            Ok(())
-        })?;
-        agreement.compare(&log, |_| wrong += 1)?;
-        let report = walk.finish();
-        Ok(wrong + report.problems.len() + usize::from(report.proven < report.size))
-    };
-    looked().unwrap_or(1)
+    examine(&read::LogSnapshot { connection }, trust).map_or(1, |(report, wrong)| {
+        wrong.len() + report.problems.len() + usize::from(report.proven < report.size)
+    })
 }
 
 #[test]

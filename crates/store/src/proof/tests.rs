@@ -3,6 +3,7 @@ use crate::StateDir;
 use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, store};
 use crate::{Extension, RecordSink};
+use fastrand::Rng;
 use rusqlite::OpenFlags;
 use rusqlite::types::Value;
 use std::fs;
@@ -22,19 +23,6 @@ fn at(seconds: i64) -> Timestamp {
 /// Seals of these tests are this text.
 fn check_seal(baseline: &Baseline, _: bool) -> Result<(), String> {
     if baseline.stored.seal == "a note" { Ok(()) } else { Err("it is another text".into()) }
-}
-
-/// Random numbers that are the same every time: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift
-/// generators, scrambled").
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % end
-    }
 }
 
 /// Some of everything: changes that are open, counted up and over, two baselines, several epochs, a checkpoint that was kept, free pages.
@@ -178,13 +166,13 @@ fn change_bytes(image: &[u8], trust: &Trust, tables: &str, seed: u64, rounds: us
     let hashes: Vec<Digest> =
         [record(&["/a", "/b"]), record(&["/a", "/b", "/c"])].map(|(root, _)| root).to_vec();
     let original = dump(&file, &queries, leaves, &hashes).unwrap();
-    let (mut dice, mut counts) = (Dice(seed), Counts::default());
+    let (mut dice, mut counts) = (Rng::with_seed(seed), Counts::default());
     let mut changed = image.to_vec();
     for round in 0..rounds {
-        let (mut place, by) = (dice.below(image.len()), 1 + dice.below(255) as u8);
+        let (mut place, by) = (dice.usize(..image.len()), 1 + dice.usize(..255) as u8);
         // Every second time a byte that most likely says something.
         while round % 2 == 0 && image[place] == 0 {
-            place = dice.below(image.len());
+            place = dice.usize(..image.len());
         }
         changed[place] ^= by;
         put(&changed);
@@ -249,16 +237,16 @@ fn every_changed_row_is_found() {
         let query = writer.prepare(&format!("SELECT * FROM {table}")).unwrap();
         query.column_names().map(str::to_owned).collect::<Vec<_>>()
     });
-    let mut dice = Dice(0x70_3e5);
+    let mut dice = Rng::with_seed(0x70_3e5);
     let (mut rounds, mut refused) = (0, 0);
     while rounds < ROWS {
-        let at = dice.below(tables.len());
+        let at = dice.usize(..tables.len());
         let (table, columns) = (tables[at], &columns[at]);
-        let column = &columns[dice.below(columns.len())];
+        let column = &columns[dice.usize(..columns.len())];
         let key = if table == "level" { "level * 1000000 + seq" } else { "rowid" };
         let count: u32 =
             writer.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
-        let row = dice.below(count as usize);
+        let row = dice.usize(..count as usize);
         let (key_value, value): (i64, Value) = writer
             .query_row(&format!("SELECT {key}, {column} FROM {table} LIMIT 1 OFFSET {row}"), [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
@@ -269,7 +257,7 @@ fn every_changed_row_is_found() {
             continue;
         }
         let new = another(&value, &mut dice);
-        let sql = match dice.below(8) {
+        let sql = match dice.usize(..8) {
             0 => format!("DELETE FROM {table} WHERE {key} = ?1 AND ?2 IS ?2"),
             _ => format!("UPDATE {table} SET {column} = ?2 WHERE {key} = ?1"),
         };
@@ -294,24 +282,24 @@ fn every_changed_row_is_found() {
 }
 
 /// Another value of the same kind, or of another.
-fn another(value: &Value, dice: &mut Dice) -> Value {
+fn another(value: &Value, dice: &mut Rng) -> Value {
     let mut other = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
-        let place = dice.below(bytes.len() + 1);
-        match (bytes.get_mut(place), dice.below(3)) {
-            (Some(byte), 0) => *byte ^= 1 + dice.below(127) as u8,
+        let place = dice.usize(..bytes.len() + 1);
+        match (bytes.get_mut(place), dice.usize(..3)) {
+            (Some(byte), 0) => *byte ^= 1 + dice.usize(..127) as u8,
             (Some(_), 1) => drop(bytes.remove(place)),
-            _ => bytes.insert(place, dice.below(128) as u8),
+            _ => bytes.insert(place, dice.usize(..128) as u8),
         }
         bytes
     };
     match value {
         Value::Null => Value::Integer(0),
-        Value::Integer(n) => match dice.below(4) {
+        Value::Integer(n) => match dice.usize(..4) {
             0 => Value::Integer(n + 1),
             1 => Value::Integer(-n - 1),
             2 => Value::Null,
-            _ => Value::Integer(n ^ (1 << dice.below(40))),
+            _ => Value::Integer(n ^ (1 << dice.usize(..40))),
         },
         Value::Real(_) => Value::Null,
         Value::Text(text) => {
