@@ -61,6 +61,8 @@ pub struct Scan<'a> {
     pub store: &'a Store,
     /// What the disk is held against.
     pub baseline: &'a Baseline,
+    /// The number of the newest baseline on record, which is that one unless it cannot be trusted.
+    pub newest: u64,
     /// What is looked at, and by which rules.
     pub coverage: &'a Coverage,
     /// Counters for showing, and the way to end the check early.
@@ -224,6 +226,7 @@ pub fn check(
         cause: &request.cause,
         set: request.set,
         now: time,
+        generation: scan.newest,
         rules: &rules,
         scope: &commit_scope,
         looked_at: &looked_at,
@@ -243,7 +246,7 @@ impl<'a> Checking<'a> {
         tree: &'a Tree<'a>,
         survey: Option<Manner<'a>>,
     ) -> Result<Checking<'a>, EngineError> {
-        let Scan { store, baseline, coverage, progress, findings } = *scan;
+        let Scan { store, baseline, coverage, progress, findings, .. } = *scan;
         let around = around_of(coverage, &request.targets);
         let mut open = OpenPaths::default();
         if request.quick {

@@ -2,13 +2,17 @@
 //!
 //! In: the config (`policy`), the disk (`observe`), the baseline (`store`). Out: sealed baselines and recorded
 //! changes. Each step is a module of its own name: [`coverage`] says what is looked at, [`seal`] takes a
-//! baseline, [`check`] and [`tree`] hold the disk against it, [`compare`] finds the differences.
+//! baseline, [`check`] and [`tree`] hold the disk against it, [`compare`] finds the differences, [`decide`] and [`approve`] make the next
+//! baseline of them.
 
+pub mod approve;
 pub mod check;
 pub mod compare;
 pub mod count;
 pub mod coverage;
+pub mod decide;
 pub mod error;
+mod graft;
 mod known;
 pub mod monitor;
 mod plan;

@@ -170,33 +170,65 @@ impl Taken {
         previous: Option<&Baseline>,
         progress: &Progress,
     ) -> (NewBaseline, Vec<Trouble>) {
-        let rules = waxseal_policy::show(coverage.config());
+        let before = previous.map(|baseline| &baseline.stored);
+        let counts = [
+            self.entries + before.map_or(0, |before| before.entries),
+            self.files + before.map_or(0, |before| before.files),
+            progress.bytes.load(Ordering::Relaxed) + before.map_or(0, |before| before.bytes),
+        ];
+        let next = Next {
+            previous,
+            root: self.root,
+            counts,
+            rules: waxseal_policy::show(coverage.config()),
+            scan_start: self.scan_start,
+        };
+        (next.sign(sealer, host), self.troubles)
+    }
+}
+
+/// A baseline that is not signed yet.
+pub(crate) struct Next<'a> {
+    /// The one that it follows.
+    pub previous: Option<&'a Baseline>,
+    /// Its root hash.
+    pub root: Digest,
+    /// How many entries and regular files it has, and how many bytes those.
+    pub counts: [u64; 3],
+    /// By which it was taken.
+    pub rules: String,
+    /// When what is new in it began to be looked at.
+    pub scan_start: Timestamp,
+}
+
+impl Next<'_> {
+    /// Signs it with the sealing key and that of the host.
+    pub fn sign(self, sealer: &Sealer<'_>, host: &SigningKey) -> NewBaseline {
+        let Next { previous, root, counts: [entries, files, bytes], rules, scan_start } = self;
         let time = now();
         let before = previous.map(|baseline| &baseline.stored);
-        let entries = self.entries + before.map_or(0, |before| before.entries);
         let seal = Seal {
             origin: sealer.key.verifier_key().name().clone(),
             generation: previous.map_or(1, |previous| previous.generation + 1),
-            root: self.root,
+            root,
             entries,
             time,
             previous: before.map(|before| before.root),
             rules: rules_hash(&rules),
         };
-        let baseline = NewBaseline {
-            root: self.root,
+        NewBaseline {
+            root,
             seal: seal.sign(&[sealer.key, host]),
             rules,
             time,
             // The earliest start: what was sealed then may have changed from then on.
-            scan_start: before.map_or(self.scan_start, |before| before.scan_start.min(self.scan_start)),
+            scan_start: before.map_or(scan_start, |before| before.scan_start.min(scan_start)),
             who: sealer.who.clone(),
             note: sealer.note.clone(),
             entries,
-            files: self.files + before.map_or(0, |before| before.files),
-            bytes: progress.bytes.load(Ordering::Relaxed) + before.map_or(0, |before| before.bytes),
-        };
-        (baseline, self.troubles)
+            files,
+            bytes,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Sealed {
 #[derive(Debug)]
 pub struct Tree<'s> {
     records: Snapshot<'s>,
+    root: Digest,
     roots: BTreeMap<RawPath, Sealed>,
 }
 
@@ -35,7 +36,12 @@ impl<'s> Tree<'s> {
             let path = RawPath::new(entry.name);
             roots.insert(path, Sealed { state: entry.state, child: entry.child });
         }
-        Ok(Tree { records, roots })
+        Ok(Tree { records, root: *root, roots })
+    }
+
+    /// The hash of the record of roots.
+    pub fn root(&self) -> &Digest {
+        &self.root
     }
 
     /// The sealed roots.

@@ -16,6 +16,15 @@ pub fn me() -> String {
     user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
+/// The name, or else the number, of the user who logged in to the session that this process belongs to, if anybody did
+/// (`/proc/self/loginuid`, which no process without the right `CAP_AUDIT_CONTROL` can set anew).
+#[allow(clippy::disallowed_methods, reason = "a file of /proc is neither a link nor a FIFO")]
+pub fn login() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    let uid: u32 = text.trim().parse().ok().filter(|uid| *uid != u32::MAX)?;
+    Some(user_name(uid).unwrap_or_else(|| uid.to_string()))
+}
+
 /// How many names are remembered; more numbers than this are asked anew.
 const REMEMBERED: usize = 4096;
 /// The largest buffer offered to the system for one account.

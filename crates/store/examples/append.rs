@@ -109,7 +109,15 @@ fn main() {
         let place = Place { path: RawPath::new(&b"/none"[..]), deep: false };
         let now = Timestamp::new(1_790_000_100, 0);
         let scope = &[place];
-        let commit = Commit { cause: "measured", set: None, now, rules: &Plain, scope, looked_at: &|_| true };
+        let commit = Commit {
+            cause: "measured",
+            set: None,
+            now,
+            generation: 1,
+            rules: &Plain,
+            scope,
+            looked_at: &|_| true,
+        };
         findings.commit(&store, &commit, None).unwrap();
         began.elapsed()
     };

@@ -96,6 +96,8 @@ pub struct Commit<'a> {
     pub set: Option<SetId>,
     /// The time of what is recorded.
     pub now: Timestamp,
+    /// The newest baseline that whoever looked knows of.
+    pub generation: u64,
     /// The rules.
     pub rules: &'a dyn Rules,
     /// Where it was looked; everywhere when empty.

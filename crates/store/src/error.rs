@@ -28,6 +28,9 @@ pub enum StoreError {
     /// No room.
     #[error("the disk that holds the state directory is full: nothing was recorded; make room and try again")]
     Full,
+    /// What was looked at is not what is on record any more.
+    #[error("meanwhile a baseline was sealed, or a change moved: nothing was recorded; try again")]
+    Superseded,
     /// Another process writes for longer than we wait.
     #[error("the database is in use by another program ({0}); try again when it is done")]
     Busy(String),

@@ -8,6 +8,7 @@
     reason = "this crate owns the state directory"
 )]
 
+mod approve;
 pub mod baseline;
 mod build;
 pub mod changes;
@@ -25,6 +26,7 @@ pub mod state_dir;
 mod testing;
 mod tracked;
 
+pub use approve::{Approved, Decider};
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};
 pub use changes::{Appeared, ChangeSet, Commit, Findings, Found, Outcome, Page, Place, Rules};

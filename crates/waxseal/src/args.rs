@@ -76,6 +76,8 @@ pub enum Command {
     Show(ShowArgs),
     /// How a path differs from its baseline
     Diff(DiffArgs),
+    /// Make what was found the baseline, and seal it
+    Approve(ApproveArgs),
     /// The log: everything seen and decided, in order; its checkpoint; an export of it
     Log(LogArgs),
     /// Prove that the log, the changes and the baselines are what was recorded
@@ -158,6 +160,28 @@ pub struct ShowArgs {
 pub struct DiffArgs {
     /// A path, or a change (c12)
     pub target: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// Changes (c12), sets (s3), or paths with all that is open below them
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID|PATH")]
+    pub targets: Vec<PathBuf>,
+    /// Everything that is open, under the rules of the config as it is now
+    #[arg(long)]
+    pub all: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Where the sealing key is
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Look, and say what would be approved
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use waxseal_scenarios::{Machine, Schemas, is_root, tools, watch};
 
 /// The types that anybody can make the program print.
 const ORDINARY: &[&str] = &[
+    "approved",
     "baseline",
     "change",
     "checkpoint",
@@ -29,7 +30,9 @@ const ORDINARY: &[&str] = &[
     "hash",
     "problem",
     "proof",
+    "plan",
     "ready",
+    "refused",
     "resolved",
     "sealed",
     "sealed_entry",
@@ -212,11 +215,15 @@ fn lines_of_monitor() -> Vec<Value> {
     fs::remove_file(machine.at("once more")).unwrap();
     watching.next_matching(|line| line["type"] == "resolved");
     lines.extend(run(&machine, 0, &words(&["sync"])));
+    lines.extend(run(&machine, 0, &words(&["approve", "--all", "--dry-run"])));
     let status = run(&machine, 1, &words(&["status"]));
     assert_eq!(status[0]["monitor"]["pid"], watching.pid(), "{}", status[0]);
     lines.extend(status);
     lines.extend(watching.seen().iter().cloned());
     watching.stop();
+    // One of them has moved since, and nobody has seen it.
+    write(machine.at("file"), "once more");
+    lines.extend(run(&machine, 2, &words(&["approve", "--all", "--yes"])));
     lines
 }
 

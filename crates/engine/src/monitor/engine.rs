@@ -12,7 +12,7 @@ use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
 use super::touched::Touched;
 use super::word::Recorded;
-use super::{Event, KnownBy, Load, Monitor, Rules};
+use super::{Event, KnownBy, Load, Monitor, Rules, Trust};
 use crate::check::{self, Request, Scan};
 use crate::error::EngineError;
 use crate::seal::Trouble;
@@ -49,7 +49,10 @@ pub struct Blind {
 /// Looks, compares, records and tells.
 pub struct Engine<'a> {
     pub store: &'a Store,
-    pub baseline: &'a Baseline,
+    pub baseline: Arc<Baseline>,
+    /// The newest baseline on record, which is that one unless its seal is broken.
+    pub newest: u64,
+    pub trust: Trust<'a>,
     /// By which it looks now.
     pub rules: Rules,
     pub only: Vec<RawPath>,
@@ -59,7 +62,7 @@ pub struct Engine<'a> {
     pub patrol: &'a Patrol,
     pub load: Load<'a>,
     pub tell: &'a mut dyn FnMut(Event),
-    objects: Objects,
+    pub objects: Objects,
     /// Tells who wrote.
     describer: Arc<Describer>,
     findings: Mutex<Findings>,
@@ -91,13 +94,15 @@ impl<'a> Engine<'a> {
         load: Load<'a>,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Engine<'a>, EngineError> {
-        let Monitor { store, baseline, rules, only } = monitor;
-        let objects = Objects::of(store, baseline)?;
+        let Monitor { store, baseline, trust, rules, only } = monitor;
+        let objects = Objects::of(store, &baseline)?;
         let describer = Arc::clone(describer);
         let findings = Mutex::new(store.findings()?);
         Ok(Engine {
             store,
-            baseline,
+            newest: baseline.generation,
+            baseline: Arc::new(baseline),
+            trust,
             rules,
             only,
             queue,
@@ -150,6 +155,7 @@ impl<'a> Engine<'a> {
             let unheard = std::mem::take(&mut work.unheard);
             let words = std::mem::take(&mut work.words);
             let (reload, facts) = (work.reload.take(), work.facts);
+            self.renew()?;
             self.work_off(work)?;
             if facts {
                 self.complete_actors()?;
@@ -220,7 +226,7 @@ impl<'a> Engine<'a> {
         self.rescan(work.rescans)?;
         let mut targets = work.targets;
         let objects = work.objects.keys().copied().collect();
-        let others = self.objects.names(&objects, self.store, self.baseline)?;
+        let others = self.objects.names(&objects, self.store, &self.baseline)?;
         let mut writers = work.writers;
         for (path, object) in &others {
             if let Some(marks) = work.objects.get(object) {
@@ -298,6 +304,17 @@ impl<'a> Engine<'a> {
 
     /// As [`Engine::look`], and says what became of it.
     pub fn look_at(&mut self, request: Request) -> Result<Recorded, EngineError> {
+        loop {
+            match self.look_once(&request)? {
+                Some(recorded) => return Ok(recorded),
+                // What it looked at was held against a baseline that is not the newest any more.
+                None => self.renew()?,
+            }
+        }
+    }
+
+    /// `None` when a baseline has been sealed meanwhile.
+    fn look_once(&mut self, request: &Request) -> Result<Option<Recorded>, EngineError> {
         let targets = &request.targets;
         let few = targets.iter().filter(|target| target.deep).count() == 0 && !targets.is_empty();
         if targets.is_empty() {
@@ -305,29 +322,33 @@ impl<'a> Engine<'a> {
             self.grow();
         }
         let Rules { coverage, options } = &self.rules;
-        let (store, baseline) = (self.store, self.baseline);
+        let (store, baseline) = (self.store, Arc::clone(&self.baseline));
         let whole = targets.is_empty();
         let (quick, started) = (request.quick, now());
         let options = Options { threads: if few { Some(1) } else { options.threads }, ..*options };
         let progress = Progress::default();
-        let scan = Scan { store, baseline, coverage, progress: &progress, findings: &self.findings };
+        let (newest, findings) = (self.newest, &self.findings);
+        let scan = Scan { store, baseline: &baseline, newest, coverage, progress: &progress, findings };
         let mut outcomes = Vec::new();
-        let report = match check::check(&scan, &request, &options, Some(&mut outcomes), &mut |_| {}) {
+        let report = match check::check(&scan, request, &options, Some(&mut outcomes), &mut |_| {}) {
             Ok(report) => report,
             Err(EngineError::Store(error)) if is_passing(&error) => {
                 self.go_blind(&error);
-                return Ok(Recorded::default());
+                return Ok(Some(Recorded::default()));
             }
             Err(error) => return Err(error),
         };
+        if let Err(StoreError::Superseded) = &report.recorded {
+            return Ok(None);
+        }
         if let Err(error) = &report.recorded {
             self.go_blind(error);
-            return Ok(Recorded::default());
+            return Ok(Some(Recorded::default()));
         }
         if whole {
             self.remember_scan(quick, started, &report, progress.bytes.into_inner())?;
         }
-        self.tell_touched(&request, &report, &outcomes)?;
+        self.tell_touched(request, &report, &outcomes)?;
         let set = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::New(change) => Some(change.set),
             _ => None,
@@ -341,14 +362,14 @@ impl<'a> Engine<'a> {
             });
         }
         if request.source == Source::Event && !relatives.is_empty() {
-            let names = self.objects.names(&relatives, store, baseline)?;
+            let names = self.objects.names(&relatives, store, &baseline)?;
             let names = names.into_keys().filter(|name| !request.targets.iter().any(|t| t.path == *name));
             let names = self.of_interest(names.map(|path| Place { path, deep: false }).collect());
             if !names.is_empty() {
                 self.look(names, false, Source::Scan, "other names of what changed")?;
             }
         }
-        Ok(recorded)
+        Ok(Some(recorded))
     }
 
     /// A scan of everything, for `status`.

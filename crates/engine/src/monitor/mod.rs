@@ -4,6 +4,7 @@
 //! them from there, looks, compares and records. Scheduled scans run beside it and hand it what they find. Overflow, lost marks, mounts and the start itself are one code path:
 //! check what is affected against the baseline.
 
+mod approvals;
 mod blindness;
 mod clock;
 mod control;
@@ -62,6 +63,10 @@ pub enum Event {
     Changed(Box<Change>),
     /// A changed path is back in its baseline state.
     Resolved(Box<Change>),
+    /// A change was approved: what is there is the baseline now.
+    Approved(Box<Change>),
+    /// A baseline was sealed, and is the one that holds from now on.
+    Sealed(Arc<Baseline>),
     /// Something was there and is gone, and was never sealed; with who did it, as far as that is known, the newest last.
     Touched(RawPath, Vec<Actor>),
     /// Events were lost: what is below was looked at again.
@@ -111,13 +116,17 @@ pub struct Rules {
 /// is the same as when it was last called, the answer is `None`. An error is a text for people.
 pub type Load<'a> = &'a mut dyn FnMut(bool) -> Result<Option<Rules>, String>;
 
+/// Verifies the seal of a baseline; an error says for people what is broken.
+pub type Trust<'a> = &'a dyn Fn(&Baseline) -> Result<(), String>;
+
 /// What a monitor works on.
-#[derive(Debug)]
 pub struct Monitor<'a> {
     /// Where changes are recorded.
     pub store: &'a Store,
     /// What the disk is held against.
-    pub baseline: &'a Baseline,
+    pub baseline: Baseline,
+    /// Whether a baseline that was sealed while it runs is to be trusted; otherwise why not, for people.
+    pub trust: Trust<'a>,
     /// What is watched, by which rules, and how contents are hashed.
     pub rules: Rules,
     /// Only these places; everything that is covered when empty.
@@ -208,7 +217,7 @@ impl Started<'_> {
             tell(Event::Trouble(Trouble { path: None, message }));
         }
         let patrol = Patrol::default();
-        let (store, baseline) = (monitor.store, monitor.baseline);
+        let store = monitor.store;
         let mut engine = Engine::new(monitor, &queue, &waker, &patrol, &describer, load, tell)?;
         let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
         std::thread::scope(|scope| {
@@ -222,7 +231,7 @@ impl Started<'_> {
             let serving = thread("control").spawn_scoped(scope, || door.serve(&desk));
             let scanning =
                 [("quick-scan", ScanKind::Quick), ("full-scan", ScanKind::Full)].map(|(name, kind)| {
-                    let scanner = Scanner { kind, store, baseline, queue: &queue, patrol: &patrol };
+                    let scanner = Scanner { kind, store, queue: &queue, patrol: &patrol };
                     thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
                 });
             let serving = serving.map(drop);

@@ -68,6 +68,11 @@ impl Objects {
         Ok(names)
     }
 
+    /// Adds the object of a state that was approved.
+    pub fn add(&mut self, state: &FileState) {
+        self.insert(key(state));
+    }
+
     fn insert(&mut self, object: Object) {
         for bit in positions(object, self.bits.len()) {
             if let Some(word) = self.bits.get_mut(bit / 64) {

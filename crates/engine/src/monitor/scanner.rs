@@ -32,7 +32,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Scanner<'a> {
     pub kind: ScanKind,
     pub store: &'a Store,
-    pub baseline: &'a Baseline,
     pub queue: &'a Queue,
     pub patrol: &'a Patrol,
 }
@@ -149,7 +148,8 @@ impl Scanner<'_> {
             if std::mem::take(&mut is_first) {
                 unfinished = self.store.full_scan()?;
                 // Sealing read everything as well.
-                let then = self.store.last_full_scan()?.unwrap_or(self.baseline.stored.scan_start);
+                let then =
+                    self.store.last_full_scan()?.unwrap_or(self.store.current_baseline()?.stored.scan_start);
                 last = Some(Since::time(then, now()));
             }
             let due = match (&unfinished, last) {
@@ -162,7 +162,7 @@ impl Scanner<'_> {
                 Rest::Over => {}
             }
             let Some(brief) = self.brief() else { break };
-            let basis = basis(&brief.coverage, &brief.targets, self.baseline);
+            let basis = basis(&brief.coverage, &brief.targets, &brief.baseline);
             let fresh = || FullScan { started: now(), basis, next: None, checked: 0, errors: 0, bytes: 0 };
             let mut scan =
                 unfinished.take().filter(|scan: &FullScan| scan.basis == basis).unwrap_or_else(fresh);
@@ -188,7 +188,8 @@ impl Scanner<'_> {
     fn full_scan(&self, mut round: Round, scan: &mut FullScan) -> Result<(), Halt> {
         let Settings { cpu_budget, version, full_every, .. } = round.settings;
         let pace = Mutex::new(Pace::new(cpu_budget, &Own(self.patrol, version)));
-        let slices = Slices::of(self.store, self.baseline, &|| lock(&pace).keep(&Own(self.patrol, version)))?;
+        let slices =
+            Slices::of(self.store, &round.brief.baseline, &|| lock(&pace).keep(&Own(self.patrol, version)))?;
         let done = slices.from(scan.next.as_ref()).before;
         let schedule = Schedule::new(Instant::now(), full_every.mul_f64(SPREAD), done, slices.total);
         self.queue.say(Word::Step(Vec::new(), Step::Went(scan.clone())));
@@ -229,7 +230,8 @@ impl Scanner<'_> {
         let findings = Mutex::new(self.store.findings()?);
         let scan = Scan {
             store: self.store,
-            baseline: self.baseline,
+            baseline: &brief.baseline,
+            newest: brief.baseline.generation,
             coverage: &brief.coverage,
             progress: &progress,
             findings: &findings,

@@ -6,10 +6,10 @@ use crate::check::Request;
 use crate::coverage::Coverage;
 use crate::error::EngineError;
 use crate::seal::Trouble;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use waxseal_model::{SetId, Source};
 use waxseal_observe::Options;
-use waxseal_store::{FullScan, Place, ScanKind, ScanRecord, StoreError};
+use waxseal_store::{Baseline, FullScan, Place, ScanKind, ScanRecord, StoreError};
 
 /// Something for the engine.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Brief {
     pub coverage: Coverage,
     /// How contents are hashed.
     pub options: Options,
+    /// What the disk is held against.
+    pub baseline: Arc<Baseline>,
     /// Only these places, if there are any.
     pub targets: Vec<Place>,
 }
@@ -82,7 +84,8 @@ impl Engine<'_> {
                     self.grow();
                 }
                 let (coverage, options) = (self.rules.coverage.clone(), self.rules.options);
-                let _ = answer.send(Brief { coverage, options, targets: self.everything() });
+                let baseline = Arc::clone(&self.baseline);
+                let _ = answer.send(Brief { coverage, options, baseline, targets: self.everything() });
                 Ok(())
             }
             Word::Found(Found { places, cause, set, answer }) => {

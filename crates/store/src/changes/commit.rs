@@ -5,6 +5,7 @@ use super::{
     shared_values,
 };
 use crate::Store;
+use crate::approve::newest;
 use crate::baseline::number;
 use crate::error::StoreError;
 use crate::log::Appending;
@@ -21,18 +22,22 @@ impl Findings {
     /// appended to `outcomes`, where the caller wants to know.
     ///
     /// # Errors
-    /// As the database says; nothing has been recorded then.
+    /// [`StoreError::Superseded`] when a newer baseline has been sealed, others as the database says; nothing has been
+    /// recorded then.
     pub fn commit(
         &mut self,
         store: &Store,
         commit: &Commit<'_>,
         mut outcomes: Option<&mut Vec<Outcome>>,
     ) -> Result<(), StoreError> {
-        let Commit { cause, set, now, rules, scope, looked_at } = *commit;
+        let Commit { cause, set, now, generation, rules, scope, looked_at } = *commit;
         self.pair_moves(rules)?;
         // The store's own writer waits as well: there is one writer at a time in this process.
         let _writer = store.writer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if newest(&transaction)? != generation {
+            return Err(StoreError::Superseded);
+        }
         let mut log = store.appending();
         let mut set = set.map(|set| number(set.0));
         {

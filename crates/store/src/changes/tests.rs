@@ -88,7 +88,9 @@ fn try_commit(
     all.iter().for_each(|found| findings.add(found).unwrap());
     let looked_at = |path: &RawPath| !blind.iter().any(|blind| path.as_bytes() == blind.as_bytes());
     let now = Timestamp::new(1000, 0);
-    let commit = Commit { cause: "test", set: None, now, rules: &TestRules, scope, looked_at: &looked_at };
+    let generation = store.newest_generation().unwrap();
+    let commit =
+        Commit { cause: "test", set: None, now, generation, rules: &TestRules, scope, looked_at: &looked_at };
     let mut outcomes = Vec::new();
     findings.commit(store, &commit, Some(&mut outcomes))?;
     Ok(outcomes)
@@ -514,8 +516,15 @@ fn a_later_part_of_a_look_goes_on_with_its_set() {
     findings.add(&modified("/t/b", 2)).unwrap();
     let now = Timestamp::new(2000, 0);
     let scope = [Place { path: path("/t/b"), deep: false }];
-    let commit =
-        Commit { cause: "test", set: Some(set), now, rules: &TestRules, scope: &scope, looked_at: &|_| true };
+    let commit = Commit {
+        cause: "test",
+        set: Some(set),
+        now,
+        generation: 1,
+        rules: &TestRules,
+        scope: &scope,
+        looked_at: &|_| true,
+    };
     findings.commit(&store, &commit, None).unwrap();
     assert!(open_changes(&store).iter().all(|change| change.set == set));
     assert_eq!(store.open_sets().unwrap().len(), 1);

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use rusqlite::Row;
 use std::collections::{BTreeMap, HashMap};
 use waxseal_ledger::Leaf;
-use waxseal_ledger::leaf::{ChangeLeaf, Event};
+use waxseal_ledger::leaf::{By, ChangeLeaf, Event, Sealed};
 use waxseal_ledger::merkle::leaf_hash;
 use waxseal_model::{Change, ChangeId, Digest, Timestamp, actor};
 
@@ -35,8 +35,8 @@ struct Told {
     /// When it last moved: leaves that count no new state only tell more of the last one.
     last: i64,
     count: u64,
-    /// When it was said to be over.
-    over: Option<i64>,
+    /// How and when it was said to be over.
+    over: Option<(&'static str, i64)>,
 }
 
 /// A row and the log that do not agree.
@@ -108,16 +108,20 @@ impl Agreement {
                 let told = Told { leaf: seq, time, hash, last, count: change.count, over: None };
                 self.changes.insert(change.id.0, told);
             }
-            Event::Resolved { id, .. } => {
-                if let Some(told) = self.changes.get_mut(&id.0) {
-                    told.over = Some(time);
-                }
-            }
+            Event::Resolved { id, .. } => self.over(*id, "resolved", time),
+            Event::Approved(decision) => self.over(decision.id, "approved", time),
             Event::Sealed(sealed) => {
                 self.is_whole |= sealed.generation == 1;
                 self.baselines.insert(sealed.generation, seq);
             }
             _ => {}
+        }
+    }
+
+    /// A change ended.
+    fn over(&mut self, id: ChangeId, how: &'static str, time: i64) {
+        if let Some(told) = self.changes.get_mut(&id.0) {
+            told.over = Some((how, time));
         }
     }
 
@@ -165,7 +169,9 @@ impl Agreement {
             let told = leaf_bytes(log.connection, leaf).ok().and_then(|bytes| Leaf::parse(&bytes).ok());
             let is_same = |told: &Leaf| match &told.event {
                 Event::Sealed(sealed) => {
-                    **sealed == sealed_leaf(generation, &row.stored)
+                    // Who decided stands in the leaf in more detail.
+                    Sealed { by: By { user: sealed.by.user.clone(), ..By::default() }, ..(**sealed).clone() }
+                        == sealed_leaf(generation, &row.stored)
                         && told.time.as_micros() == row.stored.time.as_micros()
                 }
                 _ => false,
@@ -202,10 +208,10 @@ fn is_as_written(row: &Row<'_>, change: &Change) -> rusqlite::Result<bool> {
 /// Whether the leaves tell of a change what its row says.
 fn is_told(row: &Row<'_>, told: &Told) -> rusqlite::Result<bool> {
     let (status, closed): (String, Option<i64>) = (row.get(19)?, row.get(20)?);
-    let expected = if told.over.is_none() { "open" } else { "resolved" };
+    let (expected, over) = told.over.map_or(("open", None), |(how, time)| (how, Some(time)));
     let change = change_from(row)?;
     if !(status == expected
-        && closed == told.over
+        && closed == over
         && change.last.as_micros() == told.last
         && is_as_written(row, &change)?)
     {

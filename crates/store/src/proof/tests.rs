@@ -2,7 +2,7 @@ use super::*;
 use crate::StateDir;
 use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, store};
-use crate::{Extension, RecordSink};
+use crate::{Approved, Decider, Extension, NewBaseline, RecordSink};
 use fastrand::Rng;
 use rusqlite::OpenFlags;
 use rusqlite::types::Value;
@@ -25,7 +25,7 @@ fn check_seal(baseline: &Baseline, _: bool) -> Result<(), String> {
     if baseline.stored.seal == "a note" { Ok(()) } else { Err("it is another text".into()) }
 }
 
-/// Some of everything: changes that are open, counted up and over, two baselines, several epochs, a checkpoint that was kept, free pages.
+/// Some of everything: changes that are open, counted up, over and approved, three baselines, several epochs, a checkpoint that was kept, free pages.
 fn sample() -> (TempDir, Store, Trust) {
     let (home, store) = store();
     written_by(&[7]);
@@ -47,6 +47,10 @@ fn sample() -> (TempDir, Store, Trust) {
     store.end_epoch(at(3)).unwrap();
     written_by(&[]);
     commit(&store, &all[3..6]);
+    let change = store.open_change_of(&all[3].path).unwrap().unwrap();
+    let approved = Approved { state: change.after.as_ref().map(|seen| seen.state.clone()), change };
+    let next = NewBaseline { time: at(4), ..baseline(root) };
+    store.approve(2, &mut [].into_iter(), &next, &[approved], &Decider::default()).unwrap();
     let writer = store.writer();
     writer
         .execute_batch(
@@ -160,7 +164,8 @@ fn change_bytes(image: &[u8], trust: &Trust, tables: &str, seed: u64, rounds: us
     put(image);
     let untouched = Store::open(&dir).unwrap();
     let leaves = untouched.log_size().unwrap();
-    assert!(proof(&untouched, trust).is_proven());
+    let found = proof(&untouched, trust);
+    assert!(found.is_proven(), "{:?}", found.problems);
     let queries = queries(&untouched.writer());
     drop(untouched);
     let hashes: Vec<Digest> =

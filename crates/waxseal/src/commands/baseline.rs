@@ -31,18 +31,7 @@ pub fn run(command: &BaselineCommand, context: &Context) -> anyhow::Result<Exit>
 }
 
 fn summary(baseline: &Baseline) -> Object {
-    let stored = &baseline.stored;
-    let mut object = json::object("baseline");
-    object.insert("generation".into(), baseline.generation.into());
-    object.insert("root".into(), hex(&stored.root).into());
-    object.insert("time".into(), stored.time.to_string().into());
-    object.insert("who".into(), stored.who.clone().into());
-    object.insert("note".into(), stored.note.clone().into());
-    object.insert("entries".into(), stored.entries.into());
-    object.insert("files".into(), stored.files.into());
-    object.insert("bytes".into(), stored.bytes.into());
-    object.insert("seal".into(), stored.seal.clone().into());
-    object
+    describe::baseline(baseline.generation, &baseline.stored)
 }
 
 fn list(store: &Store, context: &Context) -> anyhow::Result<()> {

@@ -50,6 +50,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         let scan = Scan {
             store: &store,
             baseline: &baseline,
+            newest: baseline.generation,
             coverage: &coverage,
             progress: &progress,
             findings: &findings,

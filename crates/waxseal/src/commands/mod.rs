@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod add;
+mod approve;
 mod baseline;
 mod changes;
 mod check;
@@ -34,6 +35,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
+        Command::Approve(args) => approve::run(&args, context),
         Command::Baseline(command) => baseline::run(&command, context),
         Command::Hash(args) => hash::run(&args, context),
         Command::Duplicates(args) => duplicates::run(&args, context),

@@ -45,6 +45,13 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
+/// Lets a running monitor, if there is any, take notice of what was decided. It does so by itself with its next work as well.
+pub fn settle(dir: &StateDir) {
+    if Lock::holder(dir).is_some() {
+        let _ = ask(dir, &Request::Sync);
+    }
+}
+
 /// Asks the running monitor.
 fn ask(dir: &StateDir, request: &Request) -> Answer {
     let mut stream = connect(dir)?;

@@ -20,7 +20,7 @@ use waxseal_model::json::{self, Object};
 use waxseal_model::{Actor, Change, RawPath, Timestamp, escape};
 use waxseal_os::signals::{Request, Signals};
 use waxseal_os::{clock, limits, watcher};
-use waxseal_store::{Lock, StateDir, Store, StoreError};
+use waxseal_store::{Baseline, Lock, StateDir, Store, StoreError};
 
 /// How long the monitor waits for another program that holds the database, before it says that it is blind. A check needs
 /// it for much less, also one that has found a hundred thousand changes.
@@ -59,7 +59,11 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
             .trouble(None, &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"));
     }
     let rules = Rules { options: scan_options(coverage.config()), coverage };
-    let monitor = Monitor { store: &store, baseline: &baseline, rules, only };
+    let trust = |baseline: &Baseline| {
+        let keys = context.seal_keys(store.dir()).map_err(|error| format!("{error:#}"))?;
+        trust::verify(baseline, &keys).map(drop)
+    };
+    let monitor = Monitor { store: &store, baseline, trust: &trust, rules, only };
     let started = monitor.start()?;
     let handle = started.handle();
     config_file::follow(&context.config_path, handle.clone());
@@ -167,7 +171,9 @@ impl Teller<'_> {
         match event {
             Event::Ready { coverage, watching, actors } => self.ready(&coverage, watching, actors.as_ref()),
             Event::Changed(change) => self.changed(&change),
-            Event::Resolved(change) => self.resolved(&change),
+            Event::Resolved(change) => self.over("resolved", &change),
+            Event::Approved(change) => self.over("approved", &change),
+            Event::Sealed(baseline) => self.sealed(&baseline),
             Event::Touched(path, actors) => self.touched(&path, &actors),
             Event::Rescan { path, reason } => self.rescan(&path, reason),
             Event::Trouble(trouble) => self.trouble(trouble.path.as_ref(), &trouble.message),
@@ -220,17 +226,21 @@ impl Teller<'_> {
         self.print(|out| write_change(out, change));
     }
 
-    fn resolved(&self, change: &Change) {
+    /// A change is over, in this way.
+    fn over(&self, how: &'static str, change: &Change) {
         if self.context.json {
-            let mut object = json::object("resolved");
-            object.insert("id".into(), change.id.to_string().into());
-            json::put_path(&mut object, "path", change.path.as_bytes());
-            return self.object(&object);
+            return self.object(&describe::over(how, change));
         }
         let (good, faint) = (style::GOOD, style::FAINT);
-        self.print(|out| {
-            writeln!(out, "{good}resolved{good:#} {}  {faint}{}{faint:#}", change.path, change.id)
-        });
+        self.print(|out| writeln!(out, "{good}{how}{good:#} {}  {faint}{}{faint:#}", change.path, change.id));
+    }
+
+    fn sealed(&self, baseline: &Baseline) {
+        if self.context.json {
+            return self.object(&describe::baseline(baseline.generation, &baseline.stored));
+        }
+        let who = escape::for_people(baseline.stored.who.as_bytes());
+        say(self.context, &format!("baseline {} was sealed by {who} and is in force", baseline.generation));
     }
 
     fn touched(&self, path: &RawPath, actors: &[Actor]) {

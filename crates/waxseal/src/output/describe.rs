@@ -2,7 +2,9 @@
 
 use waxseal_model::change::Seen;
 use waxseal_model::digest::hex;
+use waxseal_model::json::Object;
 use waxseal_model::{Actor, ActorSource, Algorithm, Attribute, Change, ChangeKind, escape, flags, json};
+use waxseal_store::NewBaseline;
 
 /// A count with separators: 1,234,567.
 pub fn count(n: u64) -> String {
@@ -29,6 +31,29 @@ pub fn bytes(n: u64) -> String {
         Some((unit, name)) => format!("{:.1} {name}", n as f64 / unit as f64),
         None => format!("{n} B"),
     }
+}
+
+/// The end of a change, or what else became of it, for machines.
+pub fn over(how: &'static str, change: &Change) -> Object {
+    let mut object = json::object(how);
+    object.insert("id".into(), change.id.to_string().into());
+    json::put_path(&mut object, "path", change.path.as_bytes());
+    object
+}
+
+/// A baseline, for machines.
+pub fn baseline(generation: u64, stored: &NewBaseline) -> Object {
+    let mut object = json::object("baseline");
+    object.insert("generation".into(), generation.into());
+    object.insert("root".into(), hex(&stored.root).into());
+    object.insert("time".into(), stored.time.to_string().into());
+    object.insert("who".into(), stored.who.clone().into());
+    object.insert("note".into(), stored.note.clone().into());
+    object.insert("entries".into(), stored.entries.into());
+    object.insert("files".into(), stored.files.into());
+    object.insert("bytes".into(), stored.bytes.into());
+    object.insert("seal".into(), stored.seal.clone().into());
+    object
 }
 
 /// What differs, one line an attribute: its name, the old value and the new one.
