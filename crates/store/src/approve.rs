@@ -125,7 +125,7 @@ mod tests {
         let (root, bytes) = record(&["/a", "/b", "/c"]);
         let next = NewBaseline { time: Timestamp::new(2000, 0), ..baseline(root) };
         let decider = Decider::default();
-        let mut approve = |previous, changes: &[Approved]| {
+        let approve = |previous, changes: &[Approved]| {
             store.approve(previous, &mut [(&root, bytes.as_slice())].into_iter(), &next, changes, &decider)
         };
         // On another baseline than it was decided by; and when one of the changes has moved since.
