@@ -17,7 +17,7 @@ pub use read::{Entry, LogSnapshot};
 use crate::baseline::number;
 use crate::error::StoreError;
 use crate::{StateDir, Store};
-use keys::Keys;
+use keys::{Found, Keys};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Log(Mutex<Option<Current>>);
 struct Current {
     tail: Tail,
     keys: Keys,
+    /// The epoch's key is in its place on disk; otherwise it is beside it, where the next one would be.
+    in_place: bool,
     /// When the last key was announced.
     turned: Timestamp,
     /// Something was recorded since.
@@ -89,7 +91,8 @@ impl Appending<'_> {
         event: Event,
     ) -> Result<(), StoreError> {
         self.catch_up(connection, time)?;
-        if self.is_due(time) {
+        // The epoch lasts longer while its key has no place: what happens is recorded in any case.
+        if self.is_due(time) && self.put_in_place().is_ok() {
             self.turn(connection, time)?;
         }
         let Some(ahead) = &mut self.ahead else { return Ok(()) };
@@ -101,6 +104,7 @@ impl Appending<'_> {
     pub(crate) fn end_epoch(&mut self, connection: &Connection, time: Timestamp) -> Result<(), StoreError> {
         self.catch_up(connection, time)?;
         if self.ahead.as_ref().is_some_and(|ahead| ahead.used) && !self.is_turned {
+            self.put_in_place()?;
             self.turn(connection, time)?;
         }
         Ok(())
@@ -115,12 +119,21 @@ impl Appending<'_> {
 
     /// The transaction is on disk.
     pub(crate) fn settle(mut self) {
-        let Some(ahead) = self.ahead.take() else { return };
+        let Some(mut ahead) = self.ahead.take() else { return };
         if self.is_turned {
-            // When that fails, the next one who reads the keys does it: the log says which of the two is the last.
-            let _ = Keys::settle(self.dir);
+            // When that fails, it is done before the next key is made, or by the next one who reads the keys: the log says
+            // which of the two is the last.
+            ahead.in_place = ahead.keys.settle(self.dir).is_ok();
         }
         *self.current = Some(ahead);
+    }
+
+    /// Makes sure that the next key is not written over the only copy of this one.
+    fn put_in_place(&mut self) -> Result<(), StoreError> {
+        let Some(ahead) = self.ahead.as_mut().filter(|ahead| !ahead.in_place) else { return Ok(()) };
+        ahead.keys.settle(self.dir)?;
+        ahead.in_place = true;
+        Ok(())
     }
 
     /// Whether the epoch has lasted its time. A clock that was set back ends it as well.
@@ -164,7 +177,8 @@ impl Appending<'_> {
         insert(connection, &first)?;
         let note = tail.checkpoint(keys.host(), keys.epoch()).map_err(broken)?;
         keys.write_verification(self.dir, &note)?;
-        self.ahead = Some(Current { tail, keys: keys.into_keys(), turned: time, used: false });
+        self.ahead =
+            Some(Current { tail, keys: keys.into_keys(), in_place: true, turned: time, used: false });
         Ok(())
     }
 
@@ -176,19 +190,18 @@ impl Appending<'_> {
         let tail = Tail::resume(host.verifier_key(), edge, &last, &last_key).map_err(broken)?;
         let turned = Leaf::parse(&last_key).map_or(time, |leaf| leaf.time);
         let epoch = tail.epoch().map_or(0, |(number, _)| number);
-        match Keys::read_epoch(self.dir, &host, &tail)? {
-            Some(key) => {
-                let keys = Keys::new(host, key);
-                self.ahead = Some(Current { tail, keys, turned, used: key_seq + 1 < size });
+        match Keys::read_epoch(self.dir, host, &tail) {
+            Ok(Found { keys, in_place }) => {
+                self.ahead = Some(Current { tail, keys, in_place, turned, used: key_seq + 1 < size });
             }
-            None => {
+            Err(host) => {
                 // Its key is lost, as after a restore from a copy. Verifiers will say so.
                 let mut tail = tail;
                 let keys = Keys::next(self.dir, &host, epoch)?;
                 let stored = tail.restart(keys.host(), keys.epoch(), time).map_err(broken)?;
                 insert_key(connection, &stored)?;
                 self.is_turned = true;
-                self.ahead = Some(Current { tail, keys, turned: time, used: false });
+                self.ahead = Some(Current { tail, keys, in_place: false, turned: time, used: false });
             }
         }
         Ok(())
@@ -199,7 +212,7 @@ impl Appending<'_> {
         let next = Keys::next(self.dir, ahead.keys.host(), ahead.keys.epoch().number())?;
         let stored = ahead.tail.turn(ahead.keys.epoch(), next.epoch(), time).map_err(broken)?;
         insert_key(connection, &stored)?;
-        (ahead.keys, ahead.turned, ahead.used) = (next, time, false);
+        (ahead.keys, ahead.in_place, ahead.turned, ahead.used) = (next, false, time, false);
         self.is_turned = true;
         Ok(())
     }
@@ -224,9 +237,15 @@ impl Store {
     /// Ends the epoch, if anything was recorded in it: as a monitor does when it stops, and after [`EPOCH`].
     ///
     /// # Errors
-    /// As the database says.
+    /// As the database says. Also when the new key is on record and the old one could not be erased yet, which is tried again.
     pub fn end_epoch(&self, time: Timestamp) -> Result<(), StoreError> {
-        self.with_log(|connection, log| log.end_epoch(connection, time))
+        self.with_log(|connection, log| log.end_epoch(connection, time))?;
+        let mut current = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_mut().filter(|current| !current.in_place) {
+            current.keys.settle(&self.dir)?;
+            current.in_place = true;
+        }
+        Ok(())
     }
 
     /// The host's key, which signs the log, and what is sealed besides the key that seals.

@@ -104,48 +104,75 @@ impl Keys {
         key.map_err(|error| key_error(&path, &error))
     }
 
-    /// The key of the log's last epoch; `None` when it is lost.
-    pub(super) fn read_epoch(
-        dir: &StateDir,
-        host: &SigningKey,
-        tail: &Tail,
-    ) -> Result<Option<EpochKey>, StoreError> {
+    /// The keys of the log's last epoch, and whether that key is in its place; `None` when it is lost.
+    pub(super) fn read_epoch(dir: &StateDir, host: SigningKey, tail: &Tail) -> Result<Found, SigningKey> {
         let is_it = |path: &Path| {
-            let text = Zeroizing::new(read_text(path).ok()?);
-            let key = EpochKey::parse(host.verifier_key().name(), &text).ok()?;
-            tail.epoch().is_some_and(|(_, last)| last == key.verifier_key()).then_some(key)
+            read_key(path, host.verifier_key().name())
+                .filter(|key| tail.epoch().is_some_and(|(_, last)| last == key.verifier_key()))
         };
         if let Some(key) = is_it(&dir.epoch_key()) {
-            return Ok(Some(key));
+            return Ok(Found { keys: Keys::new(host, key), in_place: true });
         }
         // It was announced, and did not come to take the place of the one before.
-        let Some(key) = is_it(&next(dir)) else { return Ok(None) };
-        Keys::settle(dir)?;
-        Ok(Some(key))
+        let Some(key) = is_it(&next(dir)) else { return Err(host) };
+        let keys = Keys::new(host, key);
+        let in_place = keys.settle(dir).is_ok();
+        Ok(Found { keys, in_place })
     }
 
-    /// The key after that of an epoch, written to disk beside it.
+    /// The key after that of an epoch, on disk beside it. One that is there already stays: a commit that seemed to fail
+    /// may have announced it.
     pub(super) fn next(dir: &StateDir, host: &SigningKey, epoch: u64) -> Result<Keys, StoreError> {
-        let path = next(dir);
-        let key = EpochKey::generate(host.verifier_key().name(), epoch.saturating_add(1))
-            .map_err(|error| key_error(&path, &error))?;
+        let (path, number) = (next(dir), epoch.saturating_add(1));
+        let origin = host.verifier_key().name();
+        if let Some(key) = read_key(&path, origin).filter(|key| key.number() == number) {
+            return Ok(Keys::new(host.clone(), key));
+        }
+        let key = EpochKey::generate(origin, number).map_err(|error| key_error(&path, &error))?;
         replace(&path, key.to_text().as_bytes(), 0o600)?;
         Ok(Keys::new(host.clone(), key))
     }
 
-    /// The new key takes the place of the old one, whose bytes are overwritten before. A filesystem that writes elsewhere,
-    /// or a disk that does, may keep them: that is said in the threat model.
-    pub(super) fn settle(dir: &StateDir) -> Result<(), StoreError> {
-        let path = dir.epoch_key();
+    /// This key, which was announced, takes the place of the old one, whose bytes are overwritten before. A filesystem that
+    /// writes elsewhere, or a disk that does, may keep them: that is said in the threat model. May be called again.
+    ///
+    /// # Errors
+    /// When it could not; then the key is still beside its place, and must not be written over.
+    pub(super) fn settle(&self, dir: &StateDir) -> Result<(), StoreError> {
+        let (path, beside) = (dir.epoch_key(), next(dir));
+        let is_own = |path: &Path| {
+            let key = read_key(path, self.host().verifier_key().name());
+            key.is_some_and(|key| key.verifier_key() == self.epoch().verifier_key())
+        };
+        // Another process may have done it; and nothing is erased before this key is on disk.
+        if is_own(&path) {
+            return sync_parent(&path).map_err(|error| StoreError::io(&path, error));
+        }
+        if !is_own(&beside) {
+            replace(&beside, self.epoch().to_text().as_bytes(), 0o600)?;
+        }
         if let Ok(length) = fs::symlink_metadata(&path).map(|meta| meta.len().min(4096))
             && let Ok(mut file) = fs::OpenOptions::new().write(true).open(&path)
         {
             use std::io::Write;
             let _ = file.write_all(&vec![0; length as usize]).and_then(|()| file.sync_all());
         }
-        let renamed = fs::rename(next(dir), &path).and_then(|()| sync_parent(&path));
+        let renamed = fs::rename(&beside, &path).and_then(|()| sync_parent(&path));
         renamed.map_err(|error| StoreError::io(&path, error))
     }
+}
+
+/// Keys as they were found.
+pub(super) struct Found {
+    pub keys: Keys,
+    /// Whether the epoch's key is in its place.
+    pub in_place: bool,
+}
+
+/// The key of an epoch in a file, if there is one.
+fn read_key(path: &Path, origin: &Name) -> Option<EpochKey> {
+    let text = Zeroizing::new(read_text(path).ok()?);
+    EpochKey::parse(origin, &text).ok()
 }
 
 fn next(dir: &StateDir) -> PathBuf {

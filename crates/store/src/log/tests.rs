@@ -194,6 +194,88 @@ fn a_key_that_was_announced_and_not_put_in_place_is_found() {
     expect_proven(&store);
 }
 
+/// A key that could not take its place is the only one with which the log goes on: nothing may be written over it.
+#[test]
+fn a_key_that_cannot_take_its_place_is_not_written_over_by_the_next_one() {
+    let (_home, store) = store();
+    let (place, next) = (store.dir().epoch_key(), store.dir().path().join("epoch.key.next"));
+    store.log_events(at(0), heartbeat()).unwrap();
+    // No file takes the place of a directory.
+    let block = || {
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+    };
+    block();
+    let error = store.end_epoch(at(1)).unwrap_err();
+    assert!(error.to_string().contains("epoch.key"), "{error}");
+    let announced = fs::read(&next).unwrap();
+    // Recording goes on, by the key that was announced, also when its time is over.
+    store.log_events(at(2), heartbeat()).unwrap();
+    store.log_events(at(20 * MINUTE), heartbeat()).unwrap();
+    assert_eq!(fs::read(&next).unwrap(), announced);
+    let epoch = walk(&store, &trust(&store)).0.epoch;
+    store.end_epoch(at(21 * MINUTE)).unwrap_err();
+    assert_eq!(walk(&store, &trust(&store)).0.epoch, epoch, "no further key is announced");
+    // The power goes, and whoever comes next finds it; while there is no place for it, that one records as well.
+    let again = Store::open(store.dir()).unwrap();
+    again.log_events(at(22 * MINUTE), heartbeat()).unwrap();
+    expect_proven(&again);
+    assert_eq!(fs::read(&next).unwrap(), announced);
+    fs::remove_dir(&place).unwrap();
+    again.end_epoch(at(40 * MINUTE)).unwrap();
+    assert_eq!((place.is_file(), next.exists()), (true, false));
+    // The first one finds that it has been done, and takes nothing back.
+    store.log_events(at(60 * MINUTE), heartbeat()).unwrap();
+    store.end_epoch(at(61 * MINUTE)).unwrap();
+    expect_proven(&store);
+}
+
+/// Another process may have put the key in its place, and then others.
+#[test]
+fn a_key_in_its_place_is_not_taken_away_by_whoever_could_not_put_it_there() {
+    let (_home, store) = store();
+    let place = store.dir().epoch_key();
+    store.log_events(at(0), heartbeat()).unwrap();
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    store.end_epoch(at(1)).unwrap_err();
+    fs::remove_dir(&place).unwrap();
+    // It is there, and nothing was recorded since.
+    Store::open(store.dir()).unwrap().host_key(at(2)).unwrap();
+    fs::rename(store.dir().path().join("epoch.key.next"), &place).unwrap();
+    store.log_events(at(3), heartbeat()).unwrap();
+    store.log_events(at(20 * MINUTE), heartbeat()).unwrap();
+    Store::open(store.dir()).unwrap().log_events(at(21 * MINUTE), heartbeat()).unwrap();
+    expect_proven(&store);
+    store.log_events(at(21 * MINUTE), heartbeat()).unwrap();
+    // It is nowhere any more but in memory: it is written again before the next one is announced.
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    store.end_epoch(at(22 * MINUTE)).unwrap_err();
+    fs::remove_dir(&place).unwrap();
+    fs::remove_file(store.dir().path().join("epoch.key.next")).unwrap();
+    store.log_events(at(23 * MINUTE), heartbeat()).unwrap();
+    store.log_events(at(40 * MINUTE), heartbeat()).unwrap();
+    expect_proven(&store);
+}
+
+/// A commit of which nobody knows whether it came to the disk: the key that it announces stays.
+#[test]
+fn a_key_that_may_have_been_announced_is_the_next_one_to_be() {
+    let (_home, store) = store();
+    store.log_events(at(0), heartbeat()).unwrap();
+    let next = store.dir().path().join("epoch.key.next");
+    let turn = || {
+        let mut writer = store.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        store.appending().end_epoch(&transaction, at(1)).unwrap();
+        fs::read(&next).unwrap()
+    };
+    assert_eq!(turn(), turn());
+    store.end_epoch(at(2)).unwrap();
+    expect_proven(&store);
+}
+
 #[test]
 fn a_lost_key_does_not_stop_the_log_and_shows() {
     let (_home, store) = store();
