@@ -23,7 +23,7 @@ fn make() -> Option<(Files, Trust)> {
     let file = VerificationFile::new(keys.0, keys.1, Vec::new(), &tail.checkpoint(&host, &first).ok()?).ok()?;
     let mut leaves = vec![begun];
     for open in 0..258 {
-        leaves.extend(tail.append(time, Event::Heartbeat { watching: 300, open }));
+        leaves.extend(tail.append(time, Event::Heartbeat { watching: 300, open, backend: LeafText::default() }));
     }
     leaves.extend(tail.turn(&first, &second, time).ok()?);
     let mut files = Files::default();

@@ -111,6 +111,8 @@ pub enum Event {
         watching: u64,
         /// How many changes are open.
         open: u64,
+        /// What watches, in a word or several joined by `+`.
+        backend: LeafText,
     },
     /// Something was there and gone before it could be read.
     Touched {

@@ -39,7 +39,7 @@ fn a_log_grows_and_is_resumed() {
         }
     };
     for i in 0..300 {
-        add(tail.append(time(i), Event::Heartbeat { watching: 1, open: 0 }));
+        add(tail.append(time(i), Event::Heartbeat { watching: 1, open: 0, backend: LeafText::default() }));
     }
     add(tail.turn(&first, &second, time(300)).unwrap());
     add(tail.append(time(300), stop()));

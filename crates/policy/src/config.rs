@@ -17,6 +17,8 @@ pub struct Config {
     pub actors: Actors,
     /// What is kept of file contents.
     pub evidence: Evidence,
+    /// What is kept of the log, and how often it says that the monitor is alive.
+    pub ledger: Ledger,
     /// `[alerts]`
     pub alerts: Settings,
     /// `[[channel]]`, in the order of the text; names are unique.
@@ -206,6 +208,19 @@ pub struct Evidence {
 impl Default for Evidence {
     fn default() -> Evidence {
         Evidence { budget: 1 << 30 }
+    }
+}
+
+/// `[ledger]`: the log of everything seen and decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// From one heartbeat of the monitor to the next, at least a second; zero: none are recorded.
+    pub heartbeat: Duration,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger { heartbeat: Duration::from_secs(15 * 60) }
     }
 }
 

@@ -75,11 +75,12 @@ pub(crate) const SECTIONS: [(&str, &[Key], &str); 6] = [
 ];
 
 /// All sections by name, in the order of the contract.
-pub(crate) const SECTION_NAMES: [&str; 12] = [
+pub(crate) const SECTION_NAMES: [&str; 13] = [
     "watch",
     "scan",
     "actors",
     "evidence",
+    "ledger",
     "alerts",
     "channel",
     "route",

@@ -49,6 +49,9 @@ pub fn show(config: &Config) -> String {
     if header(&mut out, config, "evidence", "[evidence]") {
         line(&mut out, "budget", &quote(&units::format_size(config.evidence.budget)));
     }
+    if header(&mut out, config, "ledger", "[ledger]") {
+        line(&mut out, "heartbeat", &quote(&units::format_duration(config.ledger.heartbeat)));
+    }
     for (name, ..) in SECTIONS {
         if header(&mut out, config, name, &format!("[{name}]")) {
             show_settings(&mut out, name, section(config, name));

@@ -190,11 +190,11 @@ impl Appending<'_> {
         let tail = Tail::resume(host.verifier_key(), edge, &last, &last_key).map_err(broken)?;
         let turned = Leaf::parse(&last_key).map_or(time, |leaf| leaf.time);
         let epoch = tail.epoch().map_or(0, |(number, _)| number);
-        match Keys::read_epoch(self.dir, host, &tail) {
-            Ok(Found { keys, in_place }) => {
+        match Keys::read_epoch(self.dir, &host, &tail) {
+            Some(Found { keys, in_place }) => {
                 self.ahead = Some(Current { tail, keys, in_place, turned, used: key_seq + 1 < size });
             }
-            Err(host) => {
+            None => {
                 // Its key is lost, as after a restore from a copy. Verifiers will say so.
                 let mut tail = tail;
                 let keys = Keys::next(self.dir, &host, epoch)?;
@@ -231,6 +231,18 @@ impl Store {
     pub fn log_events(&self, time: Timestamp, events: Vec<Event>) -> Result<(), StoreError> {
         self.with_log(|connection, log| {
             events.into_iter().try_for_each(|event| log.add(connection, time, event))
+        })
+    }
+
+    /// [`Store::log_events`], after which the epoch ends: what was recorded last cannot be forged from now on either.
+    ///
+    /// # Errors
+    /// As the database says; nothing is recorded then.
+    pub fn log_last_events(&self, time: Timestamp, events: Vec<Event>) -> Result<(), StoreError> {
+        self.with_log(|connection, log| {
+            events.into_iter().try_for_each(|event| log.add(connection, time, event))?;
+            // Recording does not wait for a key that has no place yet.
+            if log.put_in_place().is_ok() { log.end_epoch(connection, time) } else { Ok(()) }
         })
     }
 

@@ -223,7 +223,7 @@ KINDS = {
     9: ("blind", [t, maybe(p), m, maybe(m)]),
     10: ("config", [h, maybe(h)]),
     11: ("alert", [n, t, bit, n, n, t]),
-    12: ("heartbeat", [n, n]),
+    12: ("heartbeat", [n, n, t]),
     13: ("touched", [p, maybe(Fields.who), h]),
     14: ("clock", []),
     15: ("pruned", [n]),

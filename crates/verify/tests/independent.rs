@@ -75,7 +75,7 @@ fn others() -> Vec<Event> {
             set: SetId(1),
             answer: LeafText::new("550"),
         },
-        Event::Heartbeat { watching: 1 << 40, open: 0 },
+        Event::Heartbeat { watching: 1 << 40, open: 0, backend: LeafText::default() },
         Event::Touched { path: path(), who: Some(Who::of(&Actor::unknown(3))), details: [8; 32] },
         Event::Pruned { before: 0 },
     ]
@@ -90,7 +90,10 @@ fn it_proves_what_we_prove() {
     for event in others() {
         log.leaves.extend(log.tail.append(last, event));
     }
-    log.leaves.extend(log.tail.append(Timestamp::new(5, 0), Event::Heartbeat { watching: 1, open: 1 }));
+    log.leaves.extend(log.tail.append(
+        Timestamp::new(5, 0),
+        Event::Heartbeat { watching: 1, open: 1, backend: LeafText::default() },
+    ));
     put(home.path(), &log, &log.export());
     assert!(tiles::verify(&log.export(), &log.file.trust()).unwrap().is_proven());
     let Some((proven, text)) = python(home.path(), &["middle"]) else { return };

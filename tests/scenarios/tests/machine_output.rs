@@ -47,8 +47,8 @@ const ORDINARY: &[&str] = &[
 /// Those that take a mount or a full disk.
 const ROOT_ONLY: &[&str] = &["blind", "rescan", "sighted"];
 
-/// Those that are made to be printed in tests of their own: `clock`, `unread`.
-const ELSEWHERE: &[&str] = &["clock", "skipped"];
+/// Those that are made to be printed in tests of their own: `clock`, `heartbeat`, `unread`.
+const ELSEWHERE: &[&str] = &["clock", "heartbeat", "skipped"];
 
 #[track_caller]
 fn expect_types(lines: &[Value], types: &[&str]) {

@@ -6,6 +6,7 @@ use super::blindness::Blindness;
 use super::clock::Clock;
 use super::control::Waiter;
 use super::haste::Haste;
+use super::heartbeat::Pulse;
 use super::journal;
 use super::objects::{self, Objects};
 use super::patrol::Patrol;
@@ -70,6 +71,8 @@ pub struct Engine<'a> {
     pub blind: Option<Blind>,
     /// When the epoch of the log's key ends, if anything was recorded in it.
     pub epoch_ends: Option<Instant>,
+    /// Says that it is alive.
+    pub pulse: Pulse,
     /// When it did not see, or could not record.
     pub blindness: Blindness,
     /// Why, as it was told.
@@ -115,6 +118,7 @@ impl<'a> Engine<'a> {
             findings,
             blind: None,
             epoch_ends: None,
+            pulse: Pulse::new(),
             blindness: Blindness::new(),
             told_blind: None,
             touched: Touched::default(),
@@ -136,6 +140,7 @@ impl<'a> Engine<'a> {
         let processes = self.describer.processes();
         let actors = processes.source().filter(|_| names);
         let actors = actors.map(|source| KnownBy { source, refused: processes.refused().to_vec() });
+        self.pulse.set_coverage(&coverage);
         (self.tell)(Event::Ready { coverage, watching, actors });
         self.patrol.set(&self.rules.coverage.config().scan);
         let (mut haste, mut clock, mut is_tidy) = (Haste::new(), Clock::new(), false);
@@ -143,7 +148,8 @@ impl<'a> Engine<'a> {
             haste.wait(self.queue.has_more());
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
             let retry = self.blind.as_ref().map(|blind| blind.retry);
-            let mut work = self.queue.take([retry, quiet, self.epoch_ends].into_iter().flatten().min());
+            let times = [retry, quiet, self.epoch_ends, self.next_heartbeat()];
+            let mut work = self.queue.take(times.into_iter().flatten().min());
             is_tidy = work.is_empty() && quiet.is_some_and(|quiet| quiet <= Instant::now());
             if is_tidy {
                 waxseal_observe::let_code_go();
@@ -165,6 +171,7 @@ impl<'a> Engine<'a> {
                 self.reload(asked)?;
             }
             self.leave_word(end)?;
+            self.beat()?;
             self.turn_keys()?;
             self.answer(waiters, unheard)?;
             if end {

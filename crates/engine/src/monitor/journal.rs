@@ -70,7 +70,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn passing(&mut self, recorded: Result<(), StoreError>) -> Result<bool, EngineError> {
+    /// Whether something was recorded. False when it cannot be now, which is told.
+    pub fn passing(&mut self, recorded: Result<(), StoreError>) -> Result<bool, EngineError> {
         match recorded {
             Ok(()) => Ok(true),
             Err(error) if is_passing(&error) => {

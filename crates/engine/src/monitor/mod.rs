@@ -10,6 +10,7 @@ mod clock;
 mod control;
 mod engine;
 mod haste;
+mod heartbeat;
 mod journal;
 mod objects;
 mod pace;
@@ -31,7 +32,7 @@ use patrol::Patrol;
 use queue::Queue;
 use scanner::Scanner;
 use std::sync::Arc;
-use waxseal_model::{Actor, ActorSource, Change, RawPath};
+use waxseal_model::{Actor, ActorSource, Change, RawPath, Timestamp};
 use waxseal_observe::Options;
 use waxseal_observe::actors::Describer;
 use waxseal_observe::process::Processes;
@@ -87,11 +88,28 @@ pub enum Event {
     },
     /// Changes can be recorded again, and everything has been looked at.
     Sighted,
+    /// The monitor is alive; that is on record.
+    Heartbeat(Box<Heartbeat>),
     /// The clock was set, by so many microseconds: back, when negative. Times on record before and after do not compare.
     Clock(i64),
     /// The config was read again. When it is refused, the old one stays; when it is applied, what it covers anew is
     /// looked at next.
     Config(Result<Applied, String>),
+}
+
+/// What a monitor says of itself from time to time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// When it was recorded.
+    pub time: Timestamp,
+    /// How many entries the baseline holds.
+    pub watching: u64,
+    /// How many changes are open.
+    pub open: u64,
+    /// What watches, several joined by `+`.
+    pub backend: String,
+    /// The checkpoint of the log with it, a signed note.
+    pub checkpoint: String,
 }
 
 /// A config that was applied while the monitor runs.

@@ -36,6 +36,7 @@ impl Engine<'_> {
         match self.watch_for(&rules.coverage) {
             Ok(coverage) => {
                 let watches = rules.coverage.config().watches.len();
+                self.pulse.set_coverage(&coverage);
                 (self.tell)(Event::Config(Ok(Applied { coverage, watches })));
                 self.take_over(rules)
             }
@@ -110,9 +111,12 @@ impl Engine<'_> {
         if grown.grow(&fresh) || self.unwatched {
             let watched = self.watch_for(&grown);
             self.unwatched = watched.is_err();
-            if let Err(error) = watched {
-                let message = format!("what the globs match by now is found by scans only: {error}");
-                (self.tell)(Event::Trouble(Trouble { path: None, message }));
+            match watched {
+                Ok(coverage) => self.pulse.set_coverage(&coverage),
+                Err(error) => {
+                    let message = format!("what the globs match by now is found by scans only: {error}");
+                    (self.tell)(Event::Trouble(Trouble { path: None, message }));
+                }
             }
         }
         self.rules.coverage = grown;

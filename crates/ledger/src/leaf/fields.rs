@@ -62,9 +62,10 @@ pub(super) fn put(out: &mut Vec<u8>, event: &Event) {
             put_varint(out, set.0);
             answer.put(out);
         }
-        Event::Heartbeat { watching, open } => {
+        Event::Heartbeat { watching, open, backend } => {
             put_varint(out, *watching);
             put_varint(out, *open);
+            backend.put(out);
         }
         Event::Touched { path, who, details } => {
             path.put(out);
@@ -106,7 +107,11 @@ pub(super) fn read(kind: u64, input: &mut Input<'_>) -> Result<Option<Event>, Wi
             set: SetId(input.varint()?),
             answer: LeafText::read(input)?,
         },
-        12 => Event::Heartbeat { watching: input.varint()?, open: input.varint()? },
+        12 => Event::Heartbeat {
+            watching: input.varint()?,
+            open: input.varint()?,
+            backend: LeafText::read(input)?,
+        },
         13 => Event::Touched {
             path: LeafPath::read(input)?,
             who: read_option(input, Who::read)?,

@@ -132,7 +132,7 @@ pub(crate) fn samples() -> Vec<Event> {
             set: SetId(3),
             answer: text("250 ok"),
         },
-        Event::Heartbeat { watching: 123_456, open: 3 },
+        Event::Heartbeat { watching: 123_456, open: 3, backend: text("fanotify+inotify") },
         Event::Touched { path: path(b"/tmp/x"), who: Some(Who::of(&Actor::unknown(9))), details: [11; 32] },
         Event::Clock,
         Event::Pruned { before: 1 << 40 },
@@ -161,8 +161,8 @@ fn every_kind_comes_back() {
 /// The examples of `docs/log-format.md`.
 #[test]
 fn the_documented_leaf_is_as_documented() {
-    let heartbeat = leaf(Event::Heartbeat { watching: 300, open: 2 });
-    assert_eq!(hex(&heartbeat.to_bytes()), "010c828082e288d2a306ac0202");
+    let heartbeat = leaf(Event::Heartbeat { watching: 300, open: 2, backend: text("fanotify") });
+    assert_eq!(hex(&heartbeat.to_bytes()), "010c828082e288d2a306ac02020866616e6f74696679");
     let mut found = change(b"/etc/motd", 12);
     (found.actors, found.watch) = (Vec::new(), "etc".into());
     let bytes = leaf(Event::Change(Box::new(ChangeLeaf::of(&found)))).to_bytes();

@@ -77,9 +77,10 @@ fn put_event(out: &mut Object, event: &Event) {
             out.insert("set".into(), set.to_string().into());
             put_text(out, "answer", answer.as_str());
         }
-        Event::Heartbeat { watching, open } => {
+        Event::Heartbeat { watching, open, backend } => {
             out.insert("watching".into(), (*watching).into());
             out.insert("open".into(), (*open).into());
+            out.insert("backend".into(), backend.as_str().into());
         }
         Event::Touched { path, who, details } => {
             put_path(out, "path", path);

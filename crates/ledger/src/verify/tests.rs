@@ -126,7 +126,11 @@ fn an_altered_leaf_is_named_and_the_others_are_proven() {
 fn leaves_after_the_checkpoint_are_not_proven() {
     let mut made = made(2, 3);
     let host = host();
-    made.leaves.extend(made.tail.clone().append(time(100), Event::Heartbeat { watching: 1, open: 1 }));
+    made.leaves.extend(
+        made.tail
+            .clone()
+            .append(time(100), Event::Heartbeat { watching: 1, open: 1, backend: LeafText::default() }),
+    );
     let report = made.verify();
     assert!(report.is_proven());
     assert_eq!((report.size, report.proven, report.unproven_since), (9, 8, Some(time(100))));

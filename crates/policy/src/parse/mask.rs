@@ -7,11 +7,11 @@ use crate::schema::{KINDS, Key, SECTIONS, Shape};
 
 /// Where a line with an unknown key may hold a secret under a misspelt name. The empty name is the text before the
 /// first header.
-const SECTIONS_WITHOUT_SECRETS: [&str; 8] =
-    ["watch", "scan", "evidence", "alerts", "route", "log", "explain", "dashboard"];
+const SECTIONS_WITHOUT_SECRETS: [&str; 9] =
+    ["watch", "scan", "evidence", "ledger", "alerts", "route", "log", "explain", "dashboard"];
 
 /// Keys of no table that are read by hand, and top-level names that may be followed by `=`.
-const PLAIN: [&str; 20] = [
+const PLAIN: [&str; 22] = [
     "name",
     "kind",
     "paths",
@@ -27,6 +27,8 @@ const PLAIN: [&str; 20] = [
     "watch",
     "scan",
     "evidence",
+    "ledger",
+    "heartbeat",
     "alerts",
     "route",
     "log",

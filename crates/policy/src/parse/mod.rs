@@ -12,7 +12,7 @@ mod watch;
 
 pub use problems::{ConfigErrors, Problem};
 
-use crate::config::{Actors, Config, Evidence, Scan};
+use crate::config::{Actors, Config, Evidence, Ledger, Scan};
 use crate::schema::{SECTION_NAMES, SECTIONS, UNUSED};
 use crate::settings::Settings;
 use problems::Problems;
@@ -73,6 +73,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
     let actors = find("actors").and_then(|f| single(&f, problems)).map(|t| sections::actors(t, problems));
     let evidence =
         find("evidence").and_then(|f| single(&f, problems)).map(|t| sections::evidence(t, problems));
+    let ledger = find("ledger").and_then(|f| single(&f, problems)).map(|t| sections::ledger(t, problems));
     let mut settings = |name: &str| -> Settings {
         let keys = SECTIONS.iter().find(|(n, ..)| *n == name).map_or(&[][..], |(_, keys, _)| *keys);
         match find(name).and_then(|field| single(&field, problems)) {
@@ -85,6 +86,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
         scan: scan.unwrap_or_else(Scan::default),
         actors: actors.unwrap_or_else(Actors::default),
         evidence: evidence.unwrap_or_else(Evidence::default),
+        ledger: ledger.unwrap_or_else(Ledger::default),
         alerts: settings("alerts"),
         channels,
         routes,

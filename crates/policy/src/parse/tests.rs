@@ -73,6 +73,7 @@ fn the_smallest_config_has_all_defaults() {
     assert_eq!(config.scan.deadline, Duration::from_secs(30));
     assert!(!config.actors.audit_rules, "the audit system is somebody else's");
     assert_eq!(config.evidence.budget, 1 << 30);
+    assert_eq!(config.ledger.heartbeat, Duration::from_secs(900));
     assert_eq!(config.alerts.duration("settle"), Some(&Duration::from_secs(5)));
     assert!(config.unused.is_empty());
 }
@@ -118,6 +119,9 @@ audit_rules = true
 
 [evidence]
 budget = "4 GiB"
+
+[ledger]
+heartbeat = "1h"
 
 [alerts]
 settle = 0
@@ -359,6 +363,8 @@ const BAD: &[(&str, &[&str])] = &[
         &["a duration is a whole number", "quick_every = \"15m\""],
     ),
     ("[[watch]]\npaths = [\"/a\"]\n[scan]\nfull_every = \"0s\"", &["at least a second"]),
+    ("[[watch]]\npaths = [\"/a\"]\n[ledger]\nheartbeat = \"10ms\"", &["at least a second, or 0"]),
+    ("[[watch]]\npaths = [\"/a\"]\n[ledger]\nhartbeat = 0", &["did you mean `heartbeat`"]),
     (
         "[[watch]]\npaths = [\"/a\"]\n[scan]\nquick_every = 5",
         &["`quick_every` must be a string, not an integer"],

@@ -50,6 +50,7 @@ pub fn template(facts: &SystemFacts) -> Result<String, TemplateError> {
     }
     out.push_str(SCAN);
     out.push_str(ACTORS);
+    out.push_str(LEDGER);
     write_sections(&mut out);
     Ok(out)
 }
@@ -253,6 +254,14 @@ const ACTORS: &str = "
 # Whether the audit system may be given rules of our own, and switched on if it is off, to tell which programs run; only
 # where nothing better is allowed. Its log then has a line for each of them.
 #audit_rules = false
+";
+
+const LEDGER: &str = "
+# The log of everything that was seen and decided.
+[ledger]
+
+# How often it says that the monitor is alive, so that a silence shows; 0 for never.
+#heartbeat = \"15m\"
 ";
 
 const LATER: &str = "

@@ -105,19 +105,18 @@ impl Keys {
     }
 
     /// The keys of the log's last epoch, and whether that key is in its place; `None` when it is lost.
-    pub(super) fn read_epoch(dir: &StateDir, host: SigningKey, tail: &Tail) -> Result<Found, SigningKey> {
+    pub(super) fn read_epoch(dir: &StateDir, host: &SigningKey, tail: &Tail) -> Option<Found> {
         let is_it = |path: &Path| {
             read_key(path, host.verifier_key().name())
                 .filter(|key| tail.epoch().is_some_and(|(_, last)| last == key.verifier_key()))
         };
         if let Some(key) = is_it(&dir.epoch_key()) {
-            return Ok(Found { keys: Keys::new(host, key), in_place: true });
+            return Some(Found { keys: Keys::new(host.clone(), key), in_place: true });
         }
         // It was announced, and did not come to take the place of the one before.
-        let Some(key) = is_it(&next(dir)) else { return Err(host) };
-        let keys = Keys::new(host, key);
+        let keys = Keys::new(host.clone(), is_it(&next(dir))?);
         let in_place = keys.settle(dir).is_ok();
-        Ok(Found { keys, in_place })
+        Some(Found { keys, in_place })
     }
 
     /// The key after that of an epoch, on disk beside it. One that is there already stays: a commit that seemed to fail

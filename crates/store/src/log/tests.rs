@@ -3,6 +3,7 @@ use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, state_below, store, store_in};
 use crate::{Gap, RecordSink};
 use std::fs;
+use waxseal_ledger::leaf::LeafText;
 use waxseal_ledger::merkle::leaf_hash;
 use waxseal_ledger::verify::{Problem, Report, Trust, Walk};
 use waxseal_ledger::{Checkpoint, VerificationFile};
@@ -87,7 +88,7 @@ fn kinds(store: &Store) -> Vec<&'static str> {
 }
 
 fn heartbeat() -> Vec<Event> {
-    vec![Event::Heartbeat { watching: 1, open: 0 }]
+    vec![Event::Heartbeat { watching: 1, open: 0, backend: LeafText::default() }]
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn what_was_not_committed_has_not_happened() {
         let mut writer = store.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         let mut log = store.appending();
-        log.add(&transaction, at(1), Event::Heartbeat { watching: 1, open: 0 }).unwrap();
+        log.add(&transaction, at(1), Event::Heartbeat { watching: 1, open: 0, backend: LeafText::default() })
+            .unwrap();
         log.sign(&transaction).unwrap();
     }
     assert_eq!((store.log_size().unwrap(), store.checkpoint().unwrap()), before);

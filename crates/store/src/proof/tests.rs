@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 use waxseal_ledger::VerificationFile;
+use waxseal_ledger::leaf::LeafText;
 
 /// How many single bytes of the file are changed.
 const BYTES: usize = 8000;
@@ -33,7 +34,11 @@ fn sample() -> (TempDir, Store, Trust) {
     commit(&store, &all);
     written_by(&[8]);
     commit(&store, &all[..9]);
-    let alive = |n: usize| (0..n).map(|_| Event::Heartbeat { watching: 1, open: 0 }).collect::<Vec<_>>();
+    let alive = |n: usize| {
+        (0..n)
+            .map(|_| Event::Heartbeat { watching: 1, open: 0, backend: LeafText::default() })
+            .collect::<Vec<_>>()
+    };
     store.log_events(at(0), alive(120)).unwrap();
     let file = fs::read_to_string(store.dir().verification()).unwrap();
     let mut trust = VerificationFile::parse(&file).unwrap().trust();

@@ -14,8 +14,10 @@ use crate::output::{describe, json_line, say, style, warn};
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
-use waxseal_engine::monitor::{Applied, Event, KnownBy, Monitor, Rules};
+use waxseal_engine::monitor::{Applied, Event, Heartbeat, KnownBy, Monitor, Rules};
 use waxseal_engine::trust;
+use waxseal_ledger::Checkpoint;
+use waxseal_ledger::note::UnverifiedNote;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Actor, Change, RawPath, Timestamp, escape};
 use waxseal_os::signals::{Request, Signals};
@@ -179,6 +181,7 @@ impl Teller<'_> {
             Event::Trouble(trouble) => self.trouble(trouble.path.as_ref(), &trouble.message),
             Event::Blind { reason, message } => self.blind(reason, &message),
             Event::Sighted => self.sighted(),
+            Event::Heartbeat(heartbeat) => self.heartbeat(&heartbeat),
             Event::Clock(micros) => self.clock(micros),
             Event::Config(outcome) => self.config(&outcome),
         }
@@ -273,6 +276,33 @@ impl Teller<'_> {
             _ => "events of it were lost",
         };
         warn(&format!("{path} is scanned again: {why}"));
+    }
+
+    /// For people only where they want to hear more.
+    fn heartbeat(&self, heartbeat: &Heartbeat) {
+        let Heartbeat { time, watching, open, backend, checkpoint } = heartbeat;
+        let note = UnverifiedNote::parse(checkpoint).ok();
+        let covered = note.and_then(|note| Checkpoint::claimed(&note).ok());
+        let leaves = covered.map_or(0, |covered| covered.size);
+        if self.context.json {
+            let mut object = json::object("heartbeat");
+            object.insert("time".into(), time.to_string().into());
+            object.insert("watching".into(), (*watching).into());
+            object.insert("open".into(), (*open).into());
+            object.insert("backend".into(), backend.clone().into());
+            object.insert("leaves".into(), leaves.into());
+            object.insert("checkpoint".into(), checkpoint.clone().into());
+            return self.object(&object);
+        }
+        if self.context.verbose > 0 {
+            let entries = describe::counted(*watching, "entry", "entries");
+            let changes = describe::counted(*open, "change", "changes");
+            let leaves = describe::counted(leaves, "leaf", "leaves");
+            say(
+                self.context,
+                &format!("alive: watching {entries} with {backend}; {changes} open; {leaves} in the log"),
+            );
+        }
     }
 
     fn clock(&self, micros: i64) {

@@ -105,10 +105,10 @@ fn words(event: &Event) -> String {
             let answer = noted(answer);
             format!("alert    {id} {how} through {} after {attempts}{answer}", text(channel))
         }
-        Event::Heartbeat { watching, open } => {
-            let paths = describe::counted(*watching, "path", "paths");
+        Event::Heartbeat { watching, open, backend } => {
+            let entries = describe::counted(*watching, "entry", "entries");
             let open = describe::counted(*open, "change", "changes");
-            format!("alive    {paths} covered, {open} open")
+            format!("alive    watching {entries} with {}, {open} open", text(backend))
         }
         Event::Touched { path: at, who, .. } => {
             format!("touched  {}: it came and went{}", path(at), by_whom(who.as_ref()))
