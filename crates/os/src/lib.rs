@@ -7,6 +7,7 @@ pub mod accounts;
 #[cfg(unix)]
 pub mod attributes;
 pub mod clock;
+pub mod command;
 #[cfg(unix)]
 pub mod control;
 pub mod errno;
@@ -21,6 +22,7 @@ pub mod front;
 pub mod inotify;
 #[cfg(unix)]
 pub mod limits;
+pub mod medium;
 #[cfg(target_os = "linux")]
 pub mod mounts;
 pub mod paths;

@@ -17,7 +17,7 @@ pub struct Config {
     pub actors: Actors,
     /// What is kept of file contents.
     pub evidence: Evidence,
-    /// What is kept of the log, and how often it says that the monitor is alive.
+    /// What is kept of the log, how often it says that the monitor is alive, and where its checkpoints go.
     pub ledger: Ledger,
     /// `[alerts]`
     pub alerts: Settings,
@@ -216,11 +216,54 @@ impl Default for Evidence {
 pub struct Ledger {
     /// From one heartbeat of the monitor to the next, at least a second; zero: none are recorded.
     pub heartbeat: Duration,
+    /// From one checkpoint that is sent to the same place to the next; at least a second.
+    pub publish_every: Duration,
+    /// `[[ledger.publish]]`, in the order of the text; names are unique, at most [`Ledger::MOST`].
+    pub publish: Vec<Publish>,
+}
+
+impl Ledger {
+    /// How many places there may be: each has a thread of its own.
+    pub const MOST: usize = 16;
 }
 
 impl Default for Ledger {
     fn default() -> Ledger {
-        Ledger { heartbeat: Duration::from_secs(15 * 60) }
+        Ledger {
+            heartbeat: Duration::from_secs(15 * 60),
+            publish_every: Duration::from_secs(60),
+            publish: Vec::new(),
+        }
+    }
+}
+
+/// `[[ledger.publish]]`: a place for checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Unique; one line without control characters. By default the path or the program.
+    pub name: String,
+    /// How long one attempt may take; at least a second.
+    pub timeout: Duration,
+    /// What it is.
+    pub to: PublishTo,
+}
+
+/// What a place for checkpoints is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishTo {
+    /// The directory at this absolute path: a file for each checkpoint.
+    Directory(String),
+    /// A program by its absolute path, with its arguments: the checkpoint is its standard input.
+    Command(Vec<String>),
+}
+
+impl PublishTo {
+    /// The name in the config.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            PublishTo::Directory(_) => "directory",
+            PublishTo::Command(_) => "command",
+        }
     }
 }
 

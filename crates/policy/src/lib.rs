@@ -15,7 +15,8 @@ mod template;
 pub mod units;
 
 pub use config::{
-    ActorRule, Actors, ChangeRule, Config, Evidence, Keep, Ledger, Restore, Route, Scan, Threads, Watch,
+    ActorRule, Actors, ChangeRule, Config, Evidence, Keep, Ledger, Publish, PublishTo, Restore, Route, Scan,
+    Threads, Watch,
 };
 pub use parse::{ConfigErrors, Problem, parse};
 pub use paths::{Component, GlobPath, WatchPath, WatchPathError, escape_literal};

@@ -95,6 +95,18 @@ pub(crate) const SECTION_NAMES: [&str; 13] = [
 pub(crate) const UNUSED: &[&str] =
     &["evidence", "alerts", "channel", "route", "log", "explain", "reputation", "dashboard", "fleet"];
 
+/// The kinds of `[[ledger.publish]]` with the keys that each takes besides `name`, `kind` and `timeout`.
+pub(crate) const PUBLISH_KINDS: [(&str, &[Key]); 2] = [
+    (
+        "directory",
+        &[open("path", Path, "\"/media/anchor/waxseal\"", "A directory that exists on the medium.")],
+    ),
+    (
+        "command",
+        &[open("argv", Command, "[\"/usr/local/bin/keep\", \"--now\"]", "The program and its arguments.")],
+    ),
+];
+
 const ALERTS: &[Key] = &[
     key("settle", Duration, "\"5s\"", "How long to wait after the first change of a set for the rest of it."),
     key(

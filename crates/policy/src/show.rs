@@ -1,6 +1,6 @@
 //! The effective config as TOML: every default written out, secrets left out.
 
-use crate::config::{Config, Threads, Watch};
+use crate::config::{Config, PublishTo, Threads, Watch};
 use crate::schema::{SECTIONS, UNUSED};
 use crate::settings::{Channel, Secret, Setting, Settings};
 use crate::units;
@@ -49,9 +49,7 @@ pub fn show(config: &Config) -> String {
     if header(&mut out, config, "evidence", "[evidence]") {
         line(&mut out, "budget", &quote(&units::format_size(config.evidence.budget)));
     }
-    if header(&mut out, config, "ledger", "[ledger]") {
-        line(&mut out, "heartbeat", &quote(&units::format_duration(config.ledger.heartbeat)));
-    }
+    show_ledger(&mut out, config);
     for (name, ..) in SECTIONS {
         if header(&mut out, config, name, &format!("[{name}]")) {
             show_settings(&mut out, name, section(config, name));
@@ -184,6 +182,24 @@ fn show_scan(out: &mut String, config: &Config) {
     line(out, "hashes", &quote_list(scan.hashes.iter().map(|a: &Algorithm| a.name())));
     line(out, "max_sparse", &quote(&units::format_size(scan.max_sparse)));
     line(out, "deadline", &quote(&units::format_duration(scan.deadline)));
+}
+
+fn show_ledger(out: &mut String, config: &Config) {
+    if !header(out, config, "ledger", "[ledger]") {
+        return;
+    }
+    line(out, "heartbeat", &quote(&units::format_duration(config.ledger.heartbeat)));
+    line(out, "publish_every", &quote(&units::format_duration(config.ledger.publish_every)));
+    for publish in &config.ledger.publish {
+        out.push_str("\n[[ledger.publish]]\n");
+        line(out, "name", &quote(&publish.name));
+        line(out, "kind", &quote(publish.to.kind()));
+        match &publish.to {
+            PublishTo::Directory(path) => line(out, "path", &quote(path)),
+            PublishTo::Command(argv) => line(out, "argv", &quote_list(argv)),
+        }
+        line(out, "timeout", &quote(&units::format_duration(publish.timeout)));
+    }
 }
 
 fn show_channel(out: &mut String, channel: &Channel) {

@@ -5,6 +5,7 @@
 
 mod mask;
 mod problems;
+mod publish;
 mod reader;
 mod sections;
 mod settings;
@@ -73,7 +74,7 @@ fn read(mut top: Table<'_, '_>, problems: &mut Problems) -> Config {
     let actors = find("actors").and_then(|f| single(&f, problems)).map(|t| sections::actors(t, problems));
     let evidence =
         find("evidence").and_then(|f| single(&f, problems)).map(|t| sections::evidence(t, problems));
-    let ledger = find("ledger").and_then(|f| single(&f, problems)).map(|t| sections::ledger(t, problems));
+    let ledger = find("ledger").and_then(|f| single(&f, problems)).map(|t| publish::ledger(t, problems));
     let mut settings = |name: &str| -> Settings {
         let keys = SECTIONS.iter().find(|(n, ..)| *n == name).map_or(&[][..], |(_, keys, _)| *keys);
         match find(name).and_then(|field| single(&field, problems)) {

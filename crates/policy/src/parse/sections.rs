@@ -1,9 +1,9 @@
-//! `[scan]`, `[actors]`, `[evidence]`, `[ledger]`, `[[channel]]` and `[[route]]`.
+//! `[scan]`, `[actors]`, `[evidence]`, `[[channel]]` and `[[route]]`.
 
 use super::problems::Problems;
 use super::reader::{Field, Table, list, nearest, shown};
 use super::{settings, watch};
-use crate::config::{Actors, Evidence, Ledger, Route, Scan, Threads, Watch};
+use crate::config::{Actors, Evidence, Route, Scan, Threads, Watch};
 use crate::schema::{KINDS, kind_names};
 use crate::settings::Channel;
 use crate::units;
@@ -76,17 +76,6 @@ pub(super) fn evidence(mut table: Table<'_, '_>, problems: &mut Problems) -> Evi
         table.field("budget", "\"1 GiB\"").and_then(|field| field.quantity(units::parse_size, problems));
     table.finish(problems);
     budget.map_or_else(Evidence::default, |budget| Evidence { budget })
-}
-
-pub(super) fn ledger(mut table: Table<'_, '_>, problems: &mut Problems) -> Ledger {
-    let default = Ledger::default();
-    let heartbeat = table.field("heartbeat", "\"15m\"").and_then(|field| {
-        let every = field.quantity(units::parse_duration, problems)?;
-        let is_good = every.is_zero() || every >= Duration::from_secs(1);
-        if is_good { Some(every) } else { field.bad("it must be at least a second, or 0", problems) }
-    });
-    table.finish(problems);
-    Ledger { heartbeat: heartbeat.unwrap_or(default.heartbeat) }
 }
 
 /// The channels, and the names of all of them including those that could not be read: a route to such a one is

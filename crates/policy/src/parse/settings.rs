@@ -179,7 +179,7 @@ fn listen(field: &Field<'_, '_>, problems: &mut Problems) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{KINDS, SECTIONS};
+    use crate::schema::{KINDS, PUBLISH_KINDS, SECTIONS};
 
     fn check(keys: &'static [Key]) {
         let settings = defaults(keys);
@@ -202,5 +202,6 @@ mod tests {
     fn every_default_and_every_example_is_right() {
         SECTIONS.iter().for_each(|(_, keys, _)| check(keys));
         KINDS.iter().for_each(|(_, keys)| check(keys));
+        PUBLISH_KINDS.iter().for_each(|(_, keys)| check(keys));
     }
 }

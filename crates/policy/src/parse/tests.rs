@@ -56,6 +56,37 @@ fn who_may_write_is_read_and_judged() {
 }
 
 #[test]
+fn places_for_checkpoints_are_read_and_judged() {
+    let config = read(WHOLE);
+    assert_eq!(config.ledger.publish_every, Duration::from_secs(10));
+    let [usb, command] = &config.ledger.publish[..] else { panic!("{:?}", config.ledger) };
+    assert_eq!((usb.name.as_str(), usb.timeout), ("usb", Duration::from_secs(5)));
+    assert_eq!(usb.to, crate::PublishTo::Directory("/media/usb/waxseal".into()));
+    assert_eq!((command.name.as_str(), command.timeout), ("/bin/keep", Duration::from_secs(30)));
+    let with = |text: &str| errors(&format!("[[watch]]\npaths = [\"/etc\"]\n[ledger]\n{text}"));
+    for (text, expected) in [
+        ("publish_evry = \"1m\"", "did you mean `publish_every`"),
+        ("publish_every = \"10ms\"", "at least a second"),
+        ("publish = 1", "[[ledger.publish]]"),
+        ("[ledger.publish]\nkind = \"directory\"\npath = \"/a\"", "[[ledger.publish]]"),
+        ("[[ledger.publish]]\npath = \"/a\"", "has no `kind`"),
+        ("[[ledger.publish]]\nkind = \"directroy\"", "did you mean `directory`"),
+        ("[[ledger.publish]]\nkind = \"directory\"", "needs `path`"),
+        ("[[ledger.publish]]\nkind = \"directory\"\npath = \"a\"", "absolute"),
+        ("[[ledger.publish]]\nkind = \"directory\"\npth = \"/a\"", "did you mean `path`"),
+        ("[[ledger.publish]]\nkind = \"command\"\nargv = [\"a\"]", "absolute path of a program"),
+        ("[[ledger.publish]]\nkind = \"command\"\nargv = [\"/a\"]\ntimeout = 0", "at least a second"),
+    ] {
+        let told = with(text);
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+    let one = "[[ledger.publish]]\nkind = \"directory\"\npath = \"/a\"\n";
+    assert!(with(&one.repeat(2)).contains("two places"));
+    let many: String = (0..17).map(|n| one.replace("/a", &format!("/a{n}"))).collect();
+    assert!(with(&many).contains("at most 16"));
+}
+
+#[test]
 fn the_smallest_config_has_all_defaults() {
     let config = read("[[watch]]\npaths = [\"/etc\"]\n");
     let watch = &config.watches[0];
@@ -122,6 +153,17 @@ budget = "4 GiB"
 
 [ledger]
 heartbeat = "1h"
+publish_every = "10s"
+
+[[ledger.publish]]
+name = "usb"
+kind = "directory"
+path = "/media/usb/waxseal"
+timeout = "5s"
+
+[[ledger.publish]]
+kind = "command"
+argv = ["/bin/keep", "a b"]
 
 [alerts]
 settle = 0

@@ -262,6 +262,24 @@ const LEDGER: &str = "
 
 # How often it says that the monitor is alive, so that a silence shows; 0 for never.
 #heartbeat = \"15m\"
+
+# How often at most each of the places below gets the log's newest checkpoint; besides at the start and the end of the
+# monitor. Whoever keeps a checkpoint can prove later that nothing before it was rewritten: they should go where nobody
+# who takes this machine can change them.
+#publish_every = \"1m\"
+
+# A file for each checkpoint in a directory: a removable medium, a share that can only be added to.
+#[[ledger.publish]]
+#name = \"medium\"
+#kind = \"directory\"
+#path = \"/media/anchor/waxseal\"
+
+# A program that gets each checkpoint on its standard input.
+#[[ledger.publish]]
+#name = \"command\"
+#kind = \"command\"
+#argv = [\"/usr/local/bin/keep-checkpoint\"]
+#timeout = \"30s\"
 ";
 
 const LATER: &str = "
