@@ -152,6 +152,8 @@ fn drain(mut pipe: Box<dyn Read + Send>) -> io::Result<mpsc::Receiver<Vec<u8>>> 
 
 #[cfg(all(test, unix))]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@
     reason = "this crate owns the state directory"
 )]
 
+mod anchors;
 mod approve;
 pub mod baseline;
 mod build;
@@ -26,6 +27,7 @@ pub mod state_dir;
 mod testing;
 mod tracked;
 
+pub use anchors::{Anchored, Growth, Newest, Seen};
 pub use approve::{Approved, Decider};
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};

@@ -14,12 +14,13 @@ pub use keys::HostKeys;
 pub use proof::{Agreement, Disagreement};
 pub use read::{Entry, LogSnapshot};
 
+use crate::anchors::Growth;
 use crate::baseline::number;
 use crate::error::StoreError;
 use crate::{StateDir, Store};
 use keys::{Found, Keys};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waxseal_ledger::leaf::Event;
 use waxseal_ledger::merkle::{Edge, Hashes, TreeError};
@@ -32,7 +33,10 @@ pub const EPOCH: Duration = Duration::from_secs(15 * 60);
 
 /// The log, as far as it is in memory. All writing to it is done with the database's write lock held.
 #[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<Option<Current>>);
+pub(crate) struct Log {
+    current: Mutex<Option<Current>>,
+    growth: Arc<Growth>,
+}
 
 /// Where the log ends, and the keys that go on.
 #[derive(Debug, Clone)]
@@ -55,6 +59,7 @@ pub(crate) struct Appending<'s> {
     ahead: Option<Current>,
     /// A new key is waiting to take the place of the old one.
     is_turned: bool,
+    growth: &'s Growth,
 }
 
 impl Log {
@@ -74,8 +79,12 @@ impl Log {
     }
 
     pub(crate) fn append<'s>(&'s self, dir: &'s StateDir) -> Appending<'s> {
-        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Appending { dir, current, ahead: None, is_turned: false }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        Appending { dir, current, ahead: None, is_turned: false, growth: &self.growth }
+    }
+
+    pub(crate) fn growth(&self) -> &Arc<Growth> {
+        &self.growth
     }
 }
 
@@ -126,6 +135,7 @@ impl Appending<'_> {
             ahead.in_place = ahead.keys.settle(self.dir).is_ok();
         }
         *self.current = Some(ahead);
+        self.growth.grow();
     }
 
     /// Makes sure that the next key is not written over the only copy of this one.
@@ -252,7 +262,7 @@ impl Store {
     /// As the database says. Also when the new key is on record and the old one could not be erased yet, which is tried again.
     pub fn end_epoch(&self, time: Timestamp) -> Result<(), StoreError> {
         self.with_log(|connection, log| log.end_epoch(connection, time))?;
-        let mut current = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.log.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = current.as_mut().filter(|current| !current.in_place) {
             current.keys.settle(&self.dir)?;
             current.in_place = true;
@@ -274,7 +284,7 @@ impl Store {
 
     /// Whether anything was recorded by this process in the epoch that lasts.
     pub fn is_epoch_used(&self) -> bool {
-        let current = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.log.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().is_some_and(|current| current.used)
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
 /// Raised whenever the tables change; older versions are migrated, newer ones refused.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
 /// `docs/baseline-format.md` describes; everything else is readable as it stands.
@@ -52,17 +52,23 @@ CREATE TABLE level(level INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT N
 CREATE TABLE checkpoint(id INTEGER PRIMARY KEY CHECK(id = 1), note TEXT NOT NULL, last_key INTEGER NOT NULL);
 ";
 
+/// How far the places for checkpoints are: what arrived last, and since when and why nothing does.
+const ANCHOR: &str = "
+CREATE TABLE anchor(name TEXT PRIMARY KEY, size INTEGER, time INTEGER, error TEXT, since INTEGER) WITHOUT ROWID;
+";
+
 /// Makes the tables in a new file.
 pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(TABLES)?;
     connection.execute_batch(LOG)?;
+    connection.execute_batch(ANCHOR)?;
     Ok(())
 }
 
 /// What each version changed, from the first one on.
-const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT", LOG];
+const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT", LOG, ANCHOR];
 
 /// Brings the tables of an older version up to date.
 ///
@@ -103,11 +109,11 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
         }
     }
     let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint')",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint','anchor')",
         [],
         |row| row.get(0),
     )?;
-    if tables == 11 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+    if tables == 12 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
 /// What the file has besides our tables and indexes, or has of them in another form: a trigger, say, which would act on whatever
@@ -173,9 +179,9 @@ mod tests {
     fn files_of_others_and_of_later_versions_are_refused() {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
-        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 4"));
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 5"));
         assert!(
-            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 4"),
+            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 5"),
             "{error}"
         );
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
@@ -187,9 +193,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = state_below(home.path());
         drop(store_in(&dir));
+        sql(&dir, "DROP TABLE anchor; PRAGMA user_version = 3");
+        assert_eq!(Store::open(&dir).unwrap().anchored().unwrap(), []);
+        sql(&dir, "DROP TABLE anchor");
         sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint; PRAGMA user_version = 2");
         assert_eq!(Store::open(&dir).unwrap().log_size().unwrap(), 0);
-        sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint");
+        sql(&dir, "DROP TABLE anchor; DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint");
         sql(&dir, "ALTER TABLE change DROP COLUMN actors; PRAGMA user_version = 1");
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.count_open().unwrap(), [0; 5]);

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod output;
+mod publish;
 
 use args::{Arguments, Command};
 use clap::Parser;

@@ -23,7 +23,7 @@ pub const ROOMS: &[Room] = &[
     room("explain", 2, &["model", "os"]),
     room("store", 2, &["model", "ledger"]),
     room("engine", 3, &["model", "policy", "ledger", "observe", "explain", "store"]),
-    room("alert", 3, &["model", "store"]),
+    room("alert", 3, &["model", "os", "store"]),
     room("reputation", 3, &["model", "store"]),
     room("web", 4, &["model", "store"]),
     room("fleet", 4, &["model", "store", "ledger"]),
@@ -100,7 +100,7 @@ pub const UNSAFE: &[&str] = &["os", "hash"];
 
 /// How many packages `Cargo.lock` may name, ours included, without those that are only there because of `notify`.
 /// Raising it is a decision: say in the commit what the new ones are for.
-pub const PACKAGE_CEILING: usize = 156;
+pub const PACKAGE_CEILING: usize = 157;
 
 /// The packages that `Cargo.lock` names because `notify`, which watches on other systems than Linux, may use them on
 /// some system or with some feature, and that nothing else needs. None of them is built on Linux, and most of them

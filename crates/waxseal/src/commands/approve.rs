@@ -7,6 +7,7 @@ use crate::commands::sync::settle;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
 use crate::output::{describe, json_line, out, say, style, warn};
+use crate::publish;
 use anyhow::bail;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -76,6 +77,7 @@ pub fn run(args: &ApproveArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Some((generation, next)) = &sealed {
         tell(&plan, *generation, next, context)?;
         settle(store.dir());
+        publish::once(&store, &coverage.config().ledger);
     }
     let refused = refuse(&plan.refused, context)?;
     record_anew(&store, &coverage, &plan.refused)?;

@@ -6,6 +6,7 @@ use crate::context::{Context, absolute_all, scan_options};
 use crate::output::progress::with_bar;
 use crate::output::report::Report;
 use crate::output::{describe, json_line, out, say, style};
+use crate::publish;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -89,6 +90,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     result.write_summary(exit, &report, &scan)?;
     result.say_what_does_not_count();
+    publish::once(&store, &coverage.config().ledger);
     Ok(exit)
 }
 

@@ -6,6 +6,7 @@ use crate::commands::status::in_use;
 use crate::context::{Context, absolute_all, scan_options, show};
 use crate::output::progress::with_bar;
 use crate::output::{describe, json_line, out, say, warn};
+use crate::publish;
 use anyhow::{Context as _, anyhow, bail};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -75,6 +76,7 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
         seal_first(&dir, &coverage, &sealer, &options, &progress)
     })?;
     tell(&sealed, &coverage, &key, &key_path, context);
+    publish::once(&sealed.store, &coverage.config().ledger);
     Ok(sealed)
 }
 

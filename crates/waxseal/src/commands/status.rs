@@ -10,7 +10,7 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Severity, escape};
-use waxseal_store::{Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store, StoreError};
+use waxseal_store::{Anchored, Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store, StoreError};
 
 /// How many gaps are shown.
 const GAPS: u32 = 10;
@@ -32,6 +32,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         quick: store.last_scan(ScanKind::Quick)?,
         gaps: store.last_gaps(GAPS)?,
         scan: store.full_scan()?,
+        places: publishing(context, &store)?,
         broken: seal.err().map(|error| format!("{error:#}")),
         baseline,
         store: &store,
@@ -61,6 +62,60 @@ struct Facts<'a> {
     gaps: (u64, Vec<Gap>),
     /// The monitor's full scan that goes on, or will when the monitor does.
     scan: Option<FullScan>,
+    /// Where checkpoints go.
+    places: Vec<Publishing>,
+}
+
+/// A place for checkpoints, and how far it is.
+struct Publishing {
+    name: String,
+    kind: &'static str,
+    reached: Option<Anchored>,
+}
+
+/// The places that the config names; none when it cannot be read.
+fn publishing(context: &Context, store: &Store) -> anyhow::Result<Vec<Publishing>> {
+    let Ok(config) = context.config() else { return Ok(Vec::new()) };
+    let reached = store.anchored()?;
+    let place = |publish: waxseal_policy::Publish| {
+        let reached = reached.iter().find(|reached| reached.name == publish.name).cloned();
+        Publishing { kind: publish.to.kind(), name: publish.name, reached }
+    };
+    Ok(config.ledger.publish.into_iter().map(place).collect())
+}
+
+impl Publishing {
+    fn object(&self) -> Value {
+        let mut object = Object::new();
+        object.insert("name".into(), self.name.clone().into());
+        object.insert("kind".into(), self.kind.into());
+        if let Some(Anchored { size, time, error, since, .. }) = &self.reached {
+            if let (Some(size), Some(time)) = (size, time) {
+                object.insert("leaves".into(), (*size).into());
+                object.insert("time".into(), time.to_string().into());
+            }
+            if let (Some(error), Some(since)) = (error, since) {
+                object.insert("error".into(), error.clone().into());
+                object.insert("failing_since".into(), since.to_string().into());
+            }
+        }
+        object.into()
+    }
+
+    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let Publishing { name, kind, reached } = self;
+        let (mut last, mut failing) = ("nothing yet".to_owned(), String::new());
+        if let Some(Anchored { size, time, error, since, .. }) = reached {
+            if let (Some(size), Some(time)) = (size, time) {
+                last = format!("{} at {time}", describe::counted(*size, "leaf", "leaves"));
+            }
+            if let (Some(error), Some(since)) = (error, since) {
+                let error = escape::for_people(error.as_bytes());
+                failing = format!("; {0}failing{0:#} since {since}: {error}", style::ERROR);
+            }
+        }
+        writeln!(out, "published to {name} ({kind}): {last}{failing}")
+    }
 }
 
 impl Facts<'_> {
@@ -96,6 +151,7 @@ impl Facts<'_> {
             }
         }
         object.insert("gaps".into(), self.gaps_object().into());
+        object.insert("published".into(), self.places.iter().map(Publishing::object).collect());
         if let Some(scan) = &self.scan {
             let mut object_of_scan = Object::new();
             object_of_scan.insert("started".into(), scan.started.to_string().into());
@@ -169,6 +225,7 @@ impl Facts<'_> {
             let count = describe::count(count);
             writeln!(out, "gaps      {count}, the last one: {gap}{place} from {from} to {to}")?;
         }
+        self.places.iter().try_for_each(|place| place.write(&mut out))?;
         if let Some(FullScan { started, checked, .. }) = &self.scan {
             let (checked, all) = (describe::count(*checked), describe::count(baseline.stored.entries));
             let how = if self.monitor.is_some() { "goes on" } else { "goes on with the monitor" };

@@ -11,7 +11,9 @@ use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::{write_actors, write_change};
 use crate::output::voices::Voices;
 use crate::output::{describe, json_line, say, style, warn};
+use crate::publish;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::io::Write;
 use std::time::Duration;
 use waxseal_engine::monitor::{Applied, Event, Heartbeat, KnownBy, Monitor, Rules};
@@ -60,6 +62,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         teller
             .trouble(None, &format!("the baseline's seal is broken: {error:#}; watching goes on, untrusted"));
     }
+    let mut ledger = coverage.config().ledger.clone();
     let rules = Rules { options: scan_options(coverage.config()), coverage };
     let trust = |baseline: &Baseline| {
         let keys = context.seal_keys(store.dir()).map_err(|error| format!("{error:#}"))?;
@@ -78,9 +81,17 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
             }
         }
     })?;
+    let mut publisher = publish::begin(&store, &ledger)?;
     let mut loader = config_file::Loader::new(context, text);
+    // Where checkpoints go by the config that was read last; it counts when that is applied.
+    let read = RefCell::new(None);
     let mut actors: Option<KnownBy> = None;
-    started.run(&mut |asked| loader.load(asked), &mut |event| {
+    let mut load = |asked| {
+        let rules = loader.load(asked)?;
+        read.replace(rules.as_ref().map(|rules: &Rules| rules.coverage.config().ledger.clone()));
+        Ok(rules)
+    };
+    let result = started.run(&mut load, &mut |event| {
         if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
             if let Event::Ready { actors: by, .. } = &event {
                 actors.clone_from(by);
@@ -90,8 +101,17 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
             let _ = lock.describe(&holder(since, &backend, actors.as_ref(), coverage))
                 || lock.describe(&holder(since, &backend, actors.as_ref(), &[]));
         }
+        if matches!(event, Event::Config(Ok(_)))
+            && let Some(now) = read.take()
+            && now != ledger
+        {
+            publisher.replace(now.publish_every, publish::places(&now));
+            ledger = now;
+        }
         teller.tell(event);
-    })?;
+    });
+    publisher.end(publish::LAST);
+    result?;
     voices.end()?;
     Ok(Exit::Same)
 }

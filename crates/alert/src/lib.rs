@@ -1,0 +1,5 @@
+//! What leaves the machine, from the record only.
+//!
+//! In: what is on record. Out: copies of it elsewhere, and whether they arrived.
+
+pub mod publish;
