@@ -64,7 +64,7 @@ impl Approval<'_> {
             }
         }
         let tree = Tree::open(self.store, &self.baseline.stored.root)?;
-        let astray = misplaced(&tree, &edits(&plan.approved), &|path| self.is_root(path))?;
+        let astray = misplaced(&tree, &self.edits(&plan.approved), &|path| self.is_root(path))?;
         plan.set_aside(&astray);
         Ok(plan)
     }
@@ -82,7 +82,7 @@ impl Approval<'_> {
         by: By,
     ) -> Result<(u64, NewBaseline), EngineError> {
         let tree = Tree::open(self.store, &self.baseline.stored.root)?;
-        let grafted = graft(&tree, edits(&plan.approved), &|path| self.is_root(path))?;
+        let grafted = graft(&tree, self.edits(&plan.approved), &|path| self.is_root(path))?;
         let stored = &self.baseline.stored;
         let host = self.store.host_key(now())?;
         let counts = grafted.difference.applied_to([stored.entries, stored.files, stored.bytes]);
@@ -97,12 +97,30 @@ impl Approval<'_> {
         Ok((generation, next))
     }
 
+    /// What these approvals make of the tree.
+    fn edits(&self, approved: &[Approved]) -> Edits {
+        let approved = || approved.iter().filter(|one| !self.coverage.is_own(&one.change.path));
+        let mut edits = BTreeMap::new();
+        for Approved { change, .. } in approved() {
+            if let Some(from) = change.from.as_ref().filter(|_| change.kind == ChangeKind::Moved) {
+                edits.insert(from.clone(), None);
+            }
+        }
+        // A name from which one thing has moved may be that to which another has.
+        edits.extend(approved().map(|one| (one.change.path.clone(), one.state.clone())));
+        edits
+    }
+
     fn is_root(&self, path: &RawPath) -> bool {
         self.coverage.root_at(path).is_some()
     }
 
     /// The state of a path, if it is the one that is on record; or why it cannot be approved.
     fn look(&self, change: &Change) -> Result<Option<FileState>, String> {
+        if self.coverage.is_own(&change.path) {
+            // Taken note of: the own files are no part of the baseline, and this program goes on writing to them.
+            return Ok(change.after.as_ref().map(|seen| seen.state.clone()));
+        }
         let anchor = self.coverage.anchor(&change.path);
         let Some(owner) = self.coverage.owner(&change.path) else {
             return Err("no watch covers it any more".into());
@@ -154,17 +172,4 @@ impl Plan {
             }
         }
     }
-}
-
-/// What these approvals make of the tree.
-fn edits(approved: &[Approved]) -> Edits {
-    let mut edits = BTreeMap::new();
-    for Approved { change, .. } in approved {
-        if let Some(from) = change.from.as_ref().filter(|_| change.kind == ChangeKind::Moved) {
-            edits.insert(from.clone(), None);
-        }
-    }
-    // A name from which one thing has moved may be that to which another has.
-    edits.extend(approved.iter().map(|one| (one.change.path.clone(), one.state.clone())));
-    edits
 }

@@ -21,4 +21,4 @@ pub use waxseal_os::accounts::Accounts;
 pub use waxseal_os::clock::now;
 pub use waxseal_os::files::FileError;
 pub use waxseal_os::limits::{let_code_go, thread_cpu_time};
-pub use waxseal_os::{control, priority, process, watcher as watch};
+pub use waxseal_os::{control, guard, priority, process, watcher as watch};

@@ -19,6 +19,8 @@ pub mod files;
 #[cfg(target_os = "linux")]
 pub mod front;
 #[cfg(target_os = "linux")]
+pub mod guard;
+#[cfg(target_os = "linux")]
 pub mod inotify;
 #[cfg(unix)]
 pub mod limits;
@@ -50,6 +52,6 @@ mod windows;
 #[cfg(target_os = "macos")]
 pub use macos::{files, priority};
 #[cfg(not(target_os = "linux"))]
-pub use other::{front, mounts, remote, watcher};
+pub use other::{front, guard, mounts, remote, watcher};
 #[cfg(windows)]
 pub use windows::{accounts, attributes, control, files, limits, priority, signals, terminal};

@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::{StateDir, Store};
 use keys::{Found, Keys};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waxseal_ledger::leaf::Event;
@@ -280,6 +281,20 @@ impl Store {
             self.with_log(|connection, log| log.catch_up(connection, now))?;
         }
         Keys::read_host(self.dir())
+    }
+
+    /// Whether a file holds a key of the log that may be there now: that of its last epoch, or of the one that is about to be
+    /// announced.
+    pub fn holds_epoch_key(&self, file: &Path) -> bool {
+        let look = || -> Result<bool, StoreError> {
+            let origin = Keys::read_host(&self.dir)?.verifier_key().name().clone();
+            let Some(key) = keys::read_key(file, &origin) else { return Ok(false) };
+            let (_, last) = self.read(last_key)?;
+            let Ok(Leaf { event: Event::Key(last), .. }) = Leaf::parse(&last) else { return Ok(false) };
+            let is_last = key.number() == last.epoch && *key.verifier_key().public_key() == last.key;
+            Ok(is_last || key.number() == last.epoch.saturating_add(1))
+        };
+        look().unwrap_or_default()
     }
 
     /// Whether anything was recorded by this process in the epoch that lasts.

@@ -44,6 +44,11 @@ mod system {
         meta.mode() & 0o022 != 0
     }
 
+    /// Whether others than the owner may read it.
+    pub(crate) fn others_may_read(meta: &Metadata) -> bool {
+        meta.mode() & 0o055 != 0
+    }
+
     /// Makes the names in a directory durable.
     pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
         std::fs::File::open(dir)?.sync_all()
@@ -84,6 +89,11 @@ mod system {
 
     /// Not asked.
     pub(crate) fn others_may_write(_: &Metadata) -> bool {
+        false
+    }
+
+    /// Not asked.
+    pub(crate) fn others_may_read(_: &Metadata) -> bool {
         false
     }
 

@@ -63,6 +63,11 @@ impl StateDir {
         StateDir::open(path, uid)
     }
 
+    /// Whether others than the owner may look into it: it is made for its owner alone.
+    pub fn others_may_read(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|meta| permissions::others_may_read(&meta))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -234,7 +239,8 @@ mod tests {
         // What others may only read is the owner's own business.
         for mode in [0o700, 0o755, 0o750] {
             set_mode(&path, mode);
-            StateDir::open(&path, owner).unwrap();
+            let dir = StateDir::open(&path, owner).unwrap();
+            assert_eq!(dir.others_may_read(), mode != 0o700, "{mode:o}");
         }
         let refused = StateDir::open(&path, owner + 1);
         assert!(matches!(refused, Err(StoreError::Insecure(..))), "{refused:?}");

@@ -80,6 +80,16 @@ impl Context {
         Ok(StateDir::open(&self.state_path, limits::effective_uid())?)
     }
 
+    /// The state directory for whoever looks at everything: says when others may look into it.
+    pub fn guarded_state_dir(&self) -> anyhow::Result<StateDir> {
+        let dir = self.state_dir()?;
+        if dir.others_may_read() {
+            let why = "may be read by others: it holds keys, and the names and hashes of all that is watched";
+            warn(&format!("the state directory {} {why}; `chmod 0700` it", show(dir.path())));
+        }
+        Ok(dir)
+    }
+
     /// The open database.
     pub fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(&self.state_dir()?)?)

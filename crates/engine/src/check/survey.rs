@@ -66,7 +66,9 @@ fn conclude(
     findings: &Findings,
 ) -> Result<Vec<RawPath>, EngineError> {
     findings.pair(&RecordRules { coverage: scan.coverage, written: None })?;
-    let seen = |path: &RawPath| report.looked_at(path) && checking.is_judged_here(path);
+    let seen = |path: &RawPath| {
+        report.looked_at(path) && !scan.coverage.is_own(path) && checking.is_judged_here(path)
+    };
     Ok(findings.not_found_again(&report.scope, &seen)?)
 }
 

@@ -9,6 +9,7 @@ use super::haste::Haste;
 use super::heartbeat::Pulse;
 use super::journal;
 use super::objects::{self, Objects};
+use super::own::Tampered;
 use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
 use super::touched::Touched;
@@ -19,11 +20,12 @@ use crate::error::EngineError;
 use crate::seal::Trouble;
 use crate::written::Written;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use waxseal_model::control::Refusal;
 use waxseal_model::{FileType, RawPath, Source, Timestamp};
 use waxseal_observe::actors::Describer;
+use waxseal_observe::guard::Bell;
 use waxseal_observe::watch::{self as watcher, Waker};
 use waxseal_observe::{Options, Progress, now};
 use waxseal_store::{Baseline, Findings, Outcome, Place, ScanKind, ScanRecord, Store, StoreError};
@@ -65,7 +67,7 @@ pub struct Engine<'a> {
     pub tell: &'a mut dyn FnMut(Event),
     pub objects: Objects,
     /// Tells who wrote.
-    describer: Arc<Describer>,
+    pub describer: Arc<Describer>,
     findings: Mutex<Findings>,
     /// Since something could not be recorded.
     pub blind: Option<Blind>,
@@ -79,6 +81,10 @@ pub struct Engine<'a> {
     told_blind: Option<&'static str>,
     /// Names that came and went, as it was told.
     touched: Touched,
+    /// Has the own files be looked at, where there is a guard.
+    pub guard: Option<Bell>,
+    /// What others did to the own files and is not on record yet.
+    pub tampered: Vec<Tampered>,
     /// Whether there are roots that could not be watched when they were found.
     pub unwatched: bool,
 }
@@ -122,6 +128,8 @@ impl<'a> Engine<'a> {
             blindness: Blindness::new(),
             told_blind: None,
             touched: Touched::default(),
+            guard: None,
+            tampered: Vec::new(),
             unwatched: false,
         })
     }
@@ -161,8 +169,10 @@ impl<'a> Engine<'a> {
             let unheard = std::mem::take(&mut work.unheard);
             let words = std::mem::take(&mut work.words);
             let (reload, facts) = (work.reload.take(), work.facts);
+            let tampered = std::mem::take(&mut work.tampered);
             self.renew()?;
             self.work_off(work)?;
+            self.record_tampered(tampered)?;
             if facts {
                 self.complete_actors()?;
             }
@@ -178,6 +188,11 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Where findings are collected.
+    pub fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells those who asked that everything before is recorded, or why it is not.

@@ -8,6 +8,7 @@ use super::{Event, Heartbeat};
 use crate::error::EngineError;
 use std::time::{Duration, Instant};
 use waxseal_ledger::leaf::{self, LeafText};
+use waxseal_observe::guard::Bell;
 use waxseal_observe::now;
 use waxseal_observe::watch::Coverage;
 
@@ -65,6 +66,8 @@ impl Engine<'_> {
             return Ok(());
         }
         self.epoch_ends = None;
+        // What its events do not tell of, such as a directory above it that was moved.
+        self.guard.iter().for_each(Bell::look);
         let checkpoint = match self.store.checkpoint() {
             Ok(note) => note.unwrap_or_default(),
             Err(error) => return self.passing(Err(error)).map(drop),

@@ -13,6 +13,7 @@ mod haste;
 mod heartbeat;
 mod journal;
 mod objects;
+mod own;
 mod pace;
 mod patrol;
 mod queue;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use waxseal_model::{Actor, ActorSource, Change, RawPath, Timestamp};
 use waxseal_observe::Options;
 use waxseal_observe::actors::Describer;
+use waxseal_observe::guard::{Bell, Guard};
 use waxseal_observe::process::Processes;
 use waxseal_observe::watch::{self as watcher, WatchRoot, Watcher};
 use waxseal_store::{Baseline, ScanKind, Store};
@@ -183,6 +185,8 @@ pub struct Started<'a> {
     door: Door,
     /// Why it cannot be reached yet.
     unreachable: Option<std::io::Error>,
+    /// Over the state directory; or why there is none.
+    guard: Result<Guard, std::io::Error>,
 }
 
 impl<'a> Monitor<'a> {
@@ -208,7 +212,9 @@ impl<'a> Monitor<'a> {
             Watcher::start(&roots, options).map_err(|error| EngineError::Watch(error.to_string()))?;
         let (door, unreachable) = Door::new(self.store.dir());
         let describer = Arc::new(Describer::new(Arc::new(processes)));
-        Ok(Started { monitor: self, watcher, describer, queue: Arc::default(), door, unreachable })
+        let queue = Arc::default();
+        let guard = Guard::new(self.store.dir().path(), &self.store.dir().written());
+        Ok(Started { monitor: self, watcher, describer, queue, door, unreachable, guard })
     }
 }
 
@@ -223,7 +229,7 @@ impl Started<'_> {
     /// # Errors
     /// When the baseline cannot be read.
     pub fn run(self, load: Load<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
-        let Started { monitor, watcher, describer, queue, door, unreachable } = self;
+        let Started { monitor, watcher, describer, queue, door, unreachable, guard } = self;
         let processes = describer.processes();
         let coverage = watcher.coverage().to_vec();
         let waker = watcher.waker();
@@ -234,9 +240,22 @@ impl Started<'_> {
                 format!("commands cannot reach this monitor, its socket cannot be made{again}: {error}");
             tell(Event::Trouble(Trouble { path: None, message }));
         }
+        let guard = match guard {
+            Ok(guard) => Some(guard),
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => None,
+            Err(error) => {
+                let message = format!("Waxseal's own files cannot be guarded: {error}");
+                tell(Event::Trouble(Trouble { path: None, message }));
+                None
+            }
+        };
+        let bell = guard.as_ref().map(Guard::bell);
         let patrol = Patrol::default();
         let store = monitor.store;
+        let own = monitor.rules.coverage.own().first().cloned();
+        let own = own.zip(guard).map(|(dir, guard)| (own::Files::new(store, &describer, dir), guard));
         let mut engine = Engine::new(monitor, &queue, &waker, &patrol, &describer, load, tell)?;
+        engine.guard.clone_from(&bell);
         let desk = Desk { queue: Arc::clone(&queue), waker: waker.clone() };
         std::thread::scope(|scope| {
             let reading =
@@ -247,12 +266,17 @@ impl Started<'_> {
             });
             let recording = thread("processes").spawn_scoped(scope, || processes.serve());
             let serving = thread("control").spawn_scoped(scope, || door.serve(&desk));
+            let queue_of_own = &queue;
+            let guarding = own.map_or(Ok(()), |(files, guard)| {
+                let serve = move || files.serve(guard, queue_of_own);
+                thread("own-files").spawn_scoped(scope, serve).map(drop)
+            });
+            let serving = serving.map(drop).and(guarding);
             let scanning =
                 [("quick-scan", ScanKind::Quick), ("full-scan", ScanKind::Full)].map(|(name, kind)| {
                     let scanner = Scanner { kind, store, queue: &queue, patrol: &patrol };
                     thread(name).spawn_scoped(scope, move || scanner.run()).map(drop)
                 });
-            let serving = serving.map(drop);
             let reading = reading.map(drop).and(recording.map(drop)).and(knowing.map(drop));
             let began = scanning.into_iter().fold(reading.and(serving), |all, one| all.and(one));
             let began = began.map_err(|error| EngineError::Watch(error.to_string()));
@@ -260,6 +284,7 @@ impl Started<'_> {
             engine.record_stop(
                 &result.as_ref().map_or_else(EngineError::to_string, |()| "asked to end".into()),
             );
+            bell.iter().for_each(Bell::end);
             patrol.end();
             queue.end();
             queue.close();

@@ -2,6 +2,7 @@
 
 use super::control::Waiter;
 use super::objects::Object;
+use super::own::Tampered;
 use super::touched::Arrived;
 use super::word::Word;
 use crate::written::{Marks, Writers};
@@ -84,6 +85,8 @@ pub struct Work {
     pub words: Vec<Word>,
     /// The clock may have been set.
     pub clock: bool,
+    /// What others did to the own files.
+    pub tampered: Vec<Tampered>,
     /// What was not known of executables when changes were recorded is known now.
     pub facts: bool,
     /// The config is to be read again: true when somebody asked for it, false when it may have changed.
@@ -105,7 +108,20 @@ impl Work {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Work { targets, objects, rescans, notes, waiters, words, clock, facts, reload, end, .. } = self;
+        let Work {
+            targets,
+            objects,
+            rescans,
+            notes,
+            waiters,
+            words,
+            clock,
+            tampered,
+            facts,
+            reload,
+            end,
+            ..
+        } = self;
         targets.is_empty()
             && objects.is_empty()
             && rescans.is_empty()
@@ -113,6 +129,7 @@ impl Work {
             && waiters.is_empty()
             && words.is_empty()
             && !clock
+            && tampered.is_empty()
             && !facts
             && reload.is_none()
             && !end

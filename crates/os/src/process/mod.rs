@@ -23,6 +23,8 @@ mod netlink;
 #[cfg(not(target_os = "linux"))]
 mod other;
 #[cfg(target_os = "linux")]
+mod own;
+#[cfg(target_os = "linux")]
 mod proc;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nobody is known on other systems"))]
 mod program;
@@ -41,7 +43,9 @@ pub use executable::{Executable, open_executable};
 #[cfg(target_os = "linux")]
 pub use linux::{Processes, uptime};
 #[cfg(not(target_os = "linux"))]
-pub use other::{Executable, Origin, Processes, open_executable, origin, uptime};
+pub use other::{Executable, Origin, Processes, open_executable, origin, own_program, uptime};
+#[cfg(target_os = "linux")]
+pub use own::{own_program, same_program};
 pub use program::{ExeFile, Program, Tally};
 #[cfg(target_os = "linux")]
 pub use session::{Origin, origin};

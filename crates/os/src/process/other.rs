@@ -107,3 +107,8 @@ pub fn origin(_scope: Option<&str>, _audit: Option<u32>, _uid: Option<u32>, _pid
 pub fn uptime() -> u64 {
     0
 }
+
+/// Not known.
+pub fn own_program() -> Option<waxseal_model::RawPath> {
+    None
+}

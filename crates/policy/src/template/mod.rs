@@ -21,6 +21,8 @@ pub struct SystemFacts {
     pub distribution: Option<String>,
     /// Those of [`candidates`] that are directories, and not links to one.
     pub existing: Vec<String>,
+    /// This program, its config, and the unit that starts it: what there is of them.
+    pub own: Vec<RawPath>,
     /// The paths that the user gave: they become the only watch.
     pub given_paths: Vec<RawPath>,
 }

@@ -4,6 +4,7 @@
 //! Arch. What only changes when a package is installed stays watched.
 
 use super::SystemFacts;
+use crate::escape_literal;
 
 /// A watch of the default config. Empty texts and lists stand for the default.
 pub(super) struct Suggested {
@@ -100,6 +101,15 @@ pub(super) fn watches(facts: &SystemFacts) -> Vec<Suggested> {
             include: &["authorized_keys*", "config", "rc", "environment", "*.pub"],
             severity: "high",
             optional: true,
+            ..Suggested::default()
+        },
+        Suggested {
+            name: "waxseal",
+            about: "The monitor itself: program, config and unit. Its state directory is guarded while it runs, whatever\n\
+                    stands here.",
+            // What a config cannot name is watched with the directory it is in.
+            paths: facts.own.iter().filter_map(escape_literal).collect(),
+            severity: "critical",
             ..Suggested::default()
         },
         Suggested {

@@ -5,6 +5,7 @@ fn facts(distribution: &str, existing: &[&str], given: &[&[u8]]) -> SystemFacts 
     SystemFacts {
         distribution: (!distribution.is_empty()).then(|| distribution.to_owned()),
         existing: existing.iter().map(|e| (*e).to_owned()).collect(),
+        own: vec![RawPath::new(*b"/usr/bin/waxseal"), RawPath::new(*b"/usr/b\xff")],
         given_paths: given.iter().map(|p| RawPath::new(*p)).collect(),
     }
 }
@@ -23,6 +24,9 @@ fn every_system_gets_a_config_that_parses() {
             let text = template(&facts(distribution, existing, &[])).unwrap();
             let config = read(&text);
             assert_eq!(config.watches[0].name, "etc");
+            let own = config.watches.iter().find(|watch| watch.name == "waxseal").unwrap();
+            assert_eq!(own.paths, [WatchPath::Literal(RawPath::new(*b"/usr/bin/waxseal"))]);
+            assert_eq!(own.severity, waxseal_model::Severity::Critical);
             assert!(config.unused.is_empty(), "only what this version acts on is in force");
             assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         }

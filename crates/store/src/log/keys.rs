@@ -169,7 +169,7 @@ pub(super) struct Found {
 }
 
 /// The key of an epoch in a file, if there is one.
-fn read_key(path: &Path, origin: &Name) -> Option<EpochKey> {
+pub(super) fn read_key(path: &Path, origin: &Name) -> Option<EpochKey> {
     let text = Zeroizing::new(read_text(path).ok()?);
     EpochKey::parse(origin, &text).ok()
 }

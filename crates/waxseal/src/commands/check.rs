@@ -22,7 +22,7 @@ use waxseal_store::{Baseline, Found, Place, ScanKind, ScanRecord, Store};
 
 /// Checks, records, reports.
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.store()?;
+    let store = Store::open(&context.guarded_state_dir()?)?;
     let coverage = context.coverage(context.config()?);
     let baseline = store.current_baseline()?;
     let mut troubles = Vec::new();

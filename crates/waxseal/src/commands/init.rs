@@ -106,6 +106,7 @@ fn config_for(given: &[RawPath], context: &Context) -> anyhow::Result<Config> {
     let facts = SystemFacts {
         distribution: paths::distribution(),
         existing: existing.map(|path| path.to_string()).collect(),
+        own: own_files(context),
         given_paths: given.to_vec(),
     };
     let text = waxseal_policy::template(&facts).map_err(|error| anyhow!("{error}"))?;
@@ -116,6 +117,19 @@ fn config_for(given: &[RawPath], context: &Context) -> anyhow::Result<Config> {
     write_new(&context.config_path, text.as_bytes(), 0o600)?;
     say(context, &format!("wrote {}", context.config_name()));
     Ok(config)
+}
+
+/// This program, its config, and the units that start it: what there is of them.
+fn own_files(context: &Context) -> Vec<RawPath> {
+    let program = waxseal_os::process::own_program();
+    let config = paths::absolute(&context.config_path).ok();
+    let units = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let units = units.map(|dir| Path::new(dir).join("waxseal.service"));
+    let units = units.iter().filter(|path| paths::exists(path)).filter_map(|path| paths::real(path));
+    let mut own: Vec<RawPath> = program.into_iter().chain(config).chain(units).collect();
+    own.sort_unstable();
+    own.dedup();
+    own
 }
 
 fn warn_about(coverage: &Coverage) {

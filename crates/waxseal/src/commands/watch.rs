@@ -55,6 +55,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let store = store.with_patience(PATIENCE)?;
     let baseline = store.current_baseline()?;
+    context.guarded_state_dir()?;
     let voices = Voices::begin(context.json)?;
     let teller = Teller { context, since: since.to_string(), voices: &voices };
     let seal = context.seal_keys(store.dir());
