@@ -76,7 +76,7 @@ fn every_watch_key_is_explained_and_may_be_put_in_force() {
 fn only_what_exists_is_watched() {
     let config = read(&template(&facts("debian", &["/usr", "/usr/local", "/var/www"], &[])).unwrap());
     let names: Vec<&str> = config.watches.iter().map(|w| w.name.as_str()).collect();
-    assert_eq!(names, ["etc", "system", "local software", "ssh keys", "web root"]);
+    assert_eq!(names, ["etc", "system", "local software", "ssh keys", "waxseal", "web root"]);
     assert!(!config.watches[1].keep.content, "a package manager can restore /usr");
     assert!(config.watches[2].keep.content);
     assert!(config.watches[3].optional);
