@@ -16,6 +16,7 @@ mod graft;
 mod known;
 pub mod monitor;
 mod plan;
+pub mod retention;
 mod rotation;
 mod rules;
 pub mod seal;

@@ -126,10 +126,7 @@ pub enum Event {
     /// The clock was set back: this leaf's time may lie before that of the leaf before.
     Clock,
     /// The details of leaves were deleted by the rules of retention; their hashes stay.
-    Pruned {
-        /// The leaves before this index.
-        before: u64,
-    },
+    Pruned(Box<Pruned>),
 }
 
 /// A finding.
@@ -207,6 +204,28 @@ pub struct Sealed {
     pub note: LeafText,
 }
 
+/// What was deleted by the rules of retention: nothing else may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// By which rule.
+    pub reason: LeafText,
+    /// How many changes went with it, each with all its leaves.
+    pub changes: u64,
+    /// The leaves, as rows of them: the first index and how many, ascending, with others between; at most
+    /// [`Pruned::MOST_ROWS`].
+    pub rows: Vec<(u64, u64)>,
+}
+
+impl Pruned {
+    /// How many rows a leaf names at most, so that it fits ([`MAX_LEN`]).
+    pub const MOST_ROWS: usize = 2000;
+
+    /// How many leaves were deleted.
+    pub fn leaves(&self) -> u64 {
+        self.rows.iter().fold(0, |all, (_, count)| all.saturating_add(*count))
+    }
+}
+
 /// Why bytes are not a leaf that this program can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeafError {
@@ -278,7 +297,7 @@ impl Event {
             Event::Heartbeat { .. } => "heartbeat",
             Event::Touched { .. } => "touched",
             Event::Clock => "clock",
-            Event::Pruned { .. } => "pruned",
+            Event::Pruned(_) => "pruned",
         }
     }
 
@@ -299,7 +318,7 @@ impl Event {
             Event::Heartbeat { .. } => 12,
             Event::Touched { .. } => 13,
             Event::Clock => 14,
-            Event::Pruned { .. } => 15,
+            Event::Pruned(_) => 15,
         }
     }
 

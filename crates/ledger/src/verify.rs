@@ -18,7 +18,12 @@ use crate::leaf::{Event, Leaf, LeafError};
 use crate::merkle::{Edge, leaf_hash};
 use crate::note::UnverifiedNote;
 use crate::vkey::VerifierKey;
+use std::time::Duration;
 use waxseal_model::{Digest, Timestamp};
+
+/// No rule of retention deletes what is younger. So whoever takes a machine cannot have a rule delete what they did there,
+/// unless they wait, or set the clock, which shows.
+pub const RETENTION_FLOOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How many contradictions are listed; the others are counted.
 pub const MAX_PROBLEMS: usize = 1000;
@@ -119,14 +124,33 @@ pub struct Walk {
     /// Leaves since the last anchor whose bytes have another hash.
     differing: Vec<(u64, Option<Timestamp>)>,
     /// Leaves whose bytes are not there.
-    missing: Vec<(u64, u64)>,
-    pruned: u64,
+    missing: Vec<Missing>,
+    pruned: Vec<Named>,
     proven: u64,
     unproven_since: Option<Timestamp>,
     rewritten: bool,
     last: Option<Timestamp>,
     restarted: Vec<(u64, Option<Timestamp>)>,
     report: Notes,
+}
+
+/// Leaves whose bytes are not there, in a row.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    from: u64,
+    end: u64,
+    /// They were recorded no earlier than the leaf before them.
+    since: Option<Timestamp>,
+}
+
+/// Leaves that another one says were deleted.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    from: u64,
+    end: u64,
+    /// Which one, and its time.
+    by: u64,
+    time: Timestamp,
 }
 
 /// What the report says that nothing else depends on.
@@ -178,7 +202,7 @@ impl Walk {
             by_bytes: None,
             differing: Vec::new(),
             missing: Vec::new(),
-            pruned: 0,
+            pruned: Vec::new(),
             proven: 0,
             unproven_since: None,
             rewritten: false,
@@ -249,8 +273,8 @@ impl Walk {
             self.report.add(Problem::FirstKey);
         }
         match self.missing.last_mut() {
-            Some((_, end)) if *end == index => *end += 1,
-            _ => self.missing.push((index, index + 1)),
+            Some(row) if row.end == index => row.end += 1,
+            _ => self.missing.push(Missing { from: index, end: index + 1, since: self.last }),
         }
         self.push(stored, stored);
     }
@@ -270,8 +294,13 @@ impl Walk {
                 if self.last.is_some_and(|last| leaf.time < last) {
                     self.report.add(Problem::TimeBack { index, time: leaf.time });
                 }
-                if let Event::Pruned { before } = leaf.event {
-                    self.pruned = self.pruned.max(before.min(index));
+                if let Event::Pruned(pruned) = &leaf.event {
+                    let rows = pruned
+                        .rows
+                        .iter()
+                        .map(|(from, count)| (*from, from.saturating_add(*count).min(index)));
+                    let named = rows.map(|(from, end)| Named { from, end, by: index, time: leaf.time });
+                    self.pruned.extend(named);
                 }
             }
             Err(LeafError::Unknown { .. }) => self.report.unknown += 1,
@@ -361,6 +390,37 @@ impl Walk {
         }
     }
 
+    /// What is missing must have been named by a later leaf, and have been old enough. How many leaves were.
+    fn compare_missing(&mut self) -> u64 {
+        let (missing, mut named) = (std::mem::take(&mut self.missing), std::mem::take(&mut self.pruned));
+        named.sort_unstable_by_key(|one| (one.from, one.end));
+        let (mut deleted, mut next) = (0, 0);
+        for row in missing {
+            let mut at = row.from;
+            while at < row.end {
+                while named.get(next).is_some_and(|one| one.end <= at) {
+                    next += 1;
+                }
+                let Some(one) = named.get(next).filter(|one| one.from < row.end) else { break };
+                if one.from > at {
+                    self.report.add(Problem::Missing { from: at, end: one.from });
+                    at = one.from;
+                }
+                let end = one.end.min(row.end);
+                let age = |since: Timestamp| one.time.as_micros().saturating_sub(since.as_micros());
+                if row.since.is_some_and(|since| age(since) < RETENTION_FLOOR.as_micros() as i64) {
+                    self.report.add(Problem::TooYoung { from: at, end, by: one.by });
+                }
+                deleted += end - at;
+                at = end;
+            }
+            if at < row.end {
+                self.report.add(Problem::Missing { from: at, end: row.end });
+            }
+        }
+        deleted
+    }
+
     /// The end of the leaves.
     pub fn finish(mut self) -> Report {
         self.compare_anchors();
@@ -379,13 +439,7 @@ impl Walk {
             }
             self.report.add(Problem::Short { size, expected: at, anchor });
         }
-        let mut deleted = 0;
-        for (from, end) in std::mem::take(&mut self.missing) {
-            deleted += end.min(self.pruned).saturating_sub(from);
-            if end > self.pruned {
-                self.report.add(Problem::Missing { from: from.max(self.pruned), end });
-            }
-        }
+        let deleted = self.compare_missing();
         if size == 0 {
             self.report.add(Problem::FirstKey);
         }

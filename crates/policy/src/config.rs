@@ -216,6 +216,10 @@ impl Default for Evidence {
 pub struct Ledger {
     /// From one heartbeat of the monitor to the next, at least a second; zero: none are recorded.
     pub heartbeat: Duration,
+    /// How old details become before they are deleted; at least a week.
+    pub detail_age: Duration,
+    /// How large the database becomes before the oldest details are deleted, in bytes; at least 1 MiB.
+    pub detail_size: u64,
     /// From one checkpoint that is sent to the same place to the next; at least a second.
     pub publish_every: Duration,
     /// `[[ledger.publish]]`, in the order of the text; names are unique, at most [`Ledger::MOST`].
@@ -231,6 +235,8 @@ impl Default for Ledger {
     fn default() -> Ledger {
         Ledger {
             heartbeat: Duration::from_secs(15 * 60),
+            detail_age: Duration::from_secs(1095 * 24 * 3600),
+            detail_size: 4 << 30,
             publish_every: Duration::from_secs(60),
             publish: Vec::new(),
         }

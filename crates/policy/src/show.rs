@@ -189,6 +189,8 @@ fn show_ledger(out: &mut String, config: &Config) {
         return;
     }
     line(out, "heartbeat", &quote(&units::format_duration(config.ledger.heartbeat)));
+    line(out, "detail_age", &quote(&units::format_duration(config.ledger.detail_age)));
+    line(out, "detail_size", &quote(&units::format_size(config.ledger.detail_size)));
     line(out, "publish_every", &quote(&units::format_duration(config.ledger.publish_every)));
     for publish in &config.ledger.publish {
         out.push_str("\n[[ledger.publish]]\n");

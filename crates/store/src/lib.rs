@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub use full_scan::FullScan;
 pub use gaps::Gap;
 pub use lock::Lock;
-pub use log::{EPOCH, HostKeys};
+pub use log::{Deleted, EPOCH, HostKeys, Retention};
 pub use scans::{ScanKind, ScanRecord};
 pub use state_dir::StateDir;
 pub use tracked::Tracked;

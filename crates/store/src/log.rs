@@ -7,11 +7,13 @@
 mod export;
 mod keys;
 mod proof;
+mod prune;
 mod read;
 
 pub use export::Exported;
 pub use keys::HostKeys;
 pub use proof::{Agreement, Disagreement};
+pub use prune::{Deleted, Retention};
 pub use read::{Entry, LogSnapshot};
 
 use crate::anchors::Growth;
@@ -410,4 +412,4 @@ impl Hashes for Rows<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -348,4 +348,4 @@ fn records(log: &LogSnapshot<'_>, proof: &mut Proof) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

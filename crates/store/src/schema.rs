@@ -59,6 +59,8 @@ CREATE TABLE anchor(name TEXT PRIMARY KEY, size INTEGER, time INTEGER, error TEX
 
 /// Makes the tables in a new file.
 pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
+    // Before there is a table: what retention frees goes back to the disk in portions.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch(TABLES)?;

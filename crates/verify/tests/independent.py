@@ -209,6 +209,17 @@ def attributes(f):
     check(bits < 2**17, "attributes that are not known")
 
 
+def rows(f):
+    """Rows of leaves that were deleted, as ranges."""
+    found, end = [], 0
+    for number in range(f.number()):
+        gap, count = f.number(), f.number()
+        check(count and (gap or not number), "rows that are no rows")
+        found.append(range(end + gap, end + gap + count))
+        end += gap + count
+    return found
+
+
 DECISION = [n, p, maybe(Fields.state), Fields.by, t]
 KINDS = {
     1: ("key", [n, h, bit, h, take(64)]),
@@ -226,7 +237,7 @@ KINDS = {
     12: ("heartbeat", [n, n, t]),
     13: ("touched", [p, maybe(Fields.who), h]),
     14: ("clock", []),
-    15: ("pruned", [n]),
+    15: ("pruned", [t, n, rows]),
 }
 
 
@@ -260,20 +271,31 @@ def read(export, name):
 
 
 def leaves(export, size):
-    """The leaves in order; each bundle is compared with its tile."""
+    """The leaves in order, each with its hash; each bundle is compared with its tile. Without bytes where they were deleted."""
     for start in range(0, size, 256):
         count = min(256, size - start)
         name = tile_name("tile/entries", start // 256, count)
-        data, at, found = read(export, name), 0, []
+        is_whole = os.path.exists(os.path.join(export, name))
+        if not is_whole:
+            name = tile_name("waxseal/entries", start // 256, count)
+        data, at, found = read(export, name), 0, {}
         while at < len(data):
+            number = len(found)
+            if not is_whole:
+                check(not found or data[at] > max(found), f"{name} is not in order")
+                number, at = data[at], at + 1
             end = at + 2 + int.from_bytes(data[at : at + 2], "big")
             check(at + 2 <= len(data) and end <= len(data), f"{name} is cut short")
-            found.append(data[at + 2 : end])
+            found[number] = data[at + 2 : end]
             at = end
-        check(len(found) == count, f"{name} does not have {count} leaves")
-        hashes = b"".join(sha256(b"\0" + leaf) for leaf in found)
-        check(read(export, tile_name("tile/0", start // 256, count)) == hashes, f"{name} and its tile differ")
-        yield from found
+        check(len(found) == count if is_whole else all(number < count for number in found), f"{name} does not have {count} leaves")
+        tile = read(export, tile_name("tile/0", start // 256, count))
+        check(len(tile) == 32 * count, f"the tile beside {name} does not have {count} hashes")
+        for number in range(count):
+            own = tile[32 * number : 32 * number + 32]
+            leaf = found.get(number)
+            check(leaf is None or sha256(b"\0" + leaf) == own, f"{name} and its tile differ")
+            yield leaf, own
 
 
 def check_tiles(export, hashes):
@@ -323,8 +345,19 @@ def main():
     size = int(own.split("\n")[1])
     check(size >= max(anchors), "the log is shorter than it was")
     tree, hashes, kinds, key, number, last = Tree(), [], collections.Counter(), None, 0, None
-    for index, leaf in enumerate(leaves(export, size)):
+    missing, named = {}, []
+    for index, (leaf, own_hash) in enumerate(leaves(export, size)):
+        if leaf is None:
+            missing[index] = last
+            check(index > 0, "the first leaf is missing")
+            hashes.append(own_hash)
+            tree.push(own_hash)
+            check(all(root == tree.root() for root in anchors[tree.size]), f"the first {tree.size} leaves are others")
+            kinds["deleted"] += 1
+            continue
         kind, time, values = parse(leaf)
+        if kind == "pruned":
+            named += [(row, time) for row in values[2]]
         check(last is None or time >= last or kind == "clock", f"leaf {index} is older than the one before it")
         if kind == "key":
             key = announced(host.name, host, key, number, index, tree.root(), time, values)
@@ -336,6 +369,10 @@ def main():
         check(all(root == tree.root() for root in anchors[tree.size]), f"the first {tree.size} leaves are others")
         kinds[kind] += 1
         last = time
+    for index, since in missing.items():
+        times = [time for row, time in named if index in row]
+        check(times, f"leaf {index} is missing")
+        check(min(times) - since >= 7 * 24 * 3600 * 10**6, f"leaf {index} was too young to be deleted")
     check(checkpoint(own, [host, key]) == (tree.size, tree.root()), "the checkpoint is over other leaves")
     check_tiles(export, hashes)
     print(f"proven: {tree.size} leaves, {number} epochs, " + ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())))

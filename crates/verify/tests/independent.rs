@@ -14,7 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use waxseal_ledger::leaf::{By, LeafPath, LeafText, Sealed, Who};
+use waxseal_ledger::leaf::{By, LeafPath, LeafText, Pruned, Sealed, Who};
 use waxseal_ledger::{Event, tiles};
 use waxseal_model::{Actor, RawPath, SetId, Timestamp};
 
@@ -77,7 +77,7 @@ fn others() -> Vec<Event> {
         },
         Event::Heartbeat { watching: 1 << 40, open: 0, backend: LeafText::default() },
         Event::Touched { path: path(), who: Some(Who::of(&Actor::unknown(3))), details: [8; 32] },
-        Event::Pruned { before: 0 },
+        Event::Pruned(Box::default()),
     ]
 }
 
@@ -100,6 +100,31 @@ fn it_proves_what_we_prove() {
     assert!(proven, "{text}");
     assert!(text.starts_with("proven: 914 leaves, 3 epochs, 1 alert, "), "{text}");
     assert!(text.contains(" 1 clock,") && !text.contains("unknown"), "{text}");
+}
+
+/// Details that were deleted: only those that are named may be missing.
+#[test]
+fn it_proves_a_log_of_which_details_were_deleted() {
+    let home = tempfile::tempdir().unwrap();
+    let mut log = Log::of(3, 300);
+    let late = Timestamp::new(log.tail.time().seconds + 30 * 24 * 3600, 0);
+    let is_key = |index: u64| matches!(log.leaves[index as usize].leaf.event, Event::Key(_));
+    let rows: Vec<(u64, u64)> = vec![(2, 200), (203, 3)];
+    assert!(!rows.iter().any(|(first, count)| (*first..first + count).any(is_key)));
+    let pruned = Pruned { rows: rows.clone(), ..Pruned::default() };
+    log.leaves.extend(log.tail.append(late, Event::Pruned(Box::new(pruned))));
+    let is_gone = |index: u64| rows.iter().any(|(first, count)| (*first..first + count).contains(&index));
+    let files = log.export_without(is_gone);
+    put(home.path(), &log, &files);
+    let report = tiles::verify(&files, &log.file.trust()).unwrap();
+    assert!(report.is_proven() && report.deleted == 203, "{:?}", report.problems);
+    let Some((proven, text)) = python(home.path(), &[]) else { return };
+    assert!(proven && text.contains(" 203 deleted,"), "{text}");
+    let files = log.export_without(|index| is_gone(index) || index == 202);
+    put(home.path(), &log, &files);
+    assert!(!tiles::verify(&files, &log.file.trust()).unwrap().is_proven());
+    let (proven, text) = python(home.path(), &[]).unwrap();
+    assert!(!proven && text.contains("leaf 202 is missing"), "{text}");
 }
 
 #[test]

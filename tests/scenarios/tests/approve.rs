@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use waxseal_scenarios::{Change, Machine};
 use waxseal_scenarios::files::*;
+use waxseal_scenarios::{Change, Machine};
 
 /// A sealed tree: `a`, `b`, and a directory with two files.
 fn sealed() -> Machine {

@@ -6,22 +6,27 @@
 use super::engine::Engine;
 use super::{Event, Heartbeat};
 use crate::error::EngineError;
+use crate::retention::retention;
 use std::time::{Duration, Instant};
 use waxseal_ledger::leaf::{self, LeafText};
 use waxseal_observe::guard::Bell;
 use waxseal_observe::now;
 use waxseal_observe::watch::Coverage;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// When the last one was, and what it says.
 pub struct Pulse {
     last: Instant,
     /// What watches, several joined by `+`.
     backend: String,
+    /// When retention was seen to.
+    pruned: Option<Instant>,
 }
 
 impl Pulse {
     pub fn new() -> Pulse {
-        Pulse { last: Instant::now(), backend: String::new() }
+        Pulse { last: Instant::now(), backend: String::new(), pruned: None }
     }
 
     /// What watches now.
@@ -68,6 +73,7 @@ impl Engine<'_> {
         self.epoch_ends = None;
         // What its events do not tell of, such as a directory above it that was moved.
         self.guard.iter().for_each(Bell::look);
+        self.prune()?;
         let checkpoint = match self.store.checkpoint() {
             Ok(note) => note.unwrap_or_default(),
             Err(error) => return self.passing(Err(error)).map(drop),
@@ -75,6 +81,19 @@ impl Engine<'_> {
         let backend = self.pulse.backend.clone();
         (self.tell)(Event::Heartbeat(Box::new(Heartbeat { time, watching, open, backend, checkpoint })));
         Ok(())
+    }
+}
+
+impl Engine<'_> {
+    /// Deletes what the rules of retention let go, once a day: with a heartbeat, so that nothing wakes for it.
+    fn prune(&mut self) -> Result<(), EngineError> {
+        if self.pulse.pruned.is_some_and(|last| last.elapsed() < DAY) {
+            return Ok(());
+        }
+        self.pulse.pruned = Some(Instant::now());
+        let limits = retention(self.rules.coverage.config());
+        let pruned = self.store.prune(&limits, now()).map(drop);
+        self.passing(pruned).map(drop)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fields of each kind of leaf, in the order in which they are written.
 
 use super::parts::{By, LeafPath, LeafState, LeafText, Who, put_option, read_bool, read_option};
-use super::{ChangeLeaf, Decision, Event, Sealed};
+use super::{ChangeLeaf, Decision, Event, Pruned, Sealed};
 use crate::epoch::{Announcement, Announcer};
 use waxseal_model::wire::{Input, WireError, put_varint, put_zigzag};
 use waxseal_model::{AttributeSet, ChangeId, ChangeKind, Digest, SetId, Severity, Source, Timestamp};
@@ -73,7 +73,7 @@ pub(super) fn put(out: &mut Vec<u8>, event: &Event) {
             put_digest(details, out);
         }
         Event::Clock => {}
-        Event::Pruned { before } => put_varint(out, *before),
+        Event::Pruned(pruned) => put_pruned(out, pruned),
     }
 }
 
@@ -118,10 +118,43 @@ pub(super) fn read(kind: u64, input: &mut Input<'_>) -> Result<Option<Event>, Wi
             details: input.array()?,
         },
         14 => Event::Clock,
-        15 => Event::Pruned { before: input.varint()? },
+        15 => Event::Pruned(Box::new(read_pruned(input)?)),
         0 => return Err(WireError::Malformed("kind")),
         _ => return Ok(None),
     }))
+}
+
+/// Rows as distances: from the end of the one before to the beginning, and how many.
+fn put_pruned(out: &mut Vec<u8>, pruned: &Pruned) {
+    pruned.reason.put(out);
+    put_varint(out, pruned.changes);
+    let rows = pruned.rows.get(..Pruned::MOST_ROWS).unwrap_or(&pruned.rows);
+    put_varint(out, rows.len() as u64);
+    let mut end = 0;
+    for (first, count) in rows {
+        put_varint(out, first.saturating_sub(end));
+        put_varint(out, *count);
+        end = first.saturating_add(*count);
+    }
+}
+
+fn read_pruned(input: &mut Input<'_>) -> Result<Pruned, WireError> {
+    let (reason, changes, many) = (LeafText::read(input)?, input.varint()?, input.varint()?);
+    if many > Pruned::MOST_ROWS as u64 {
+        return Err(WireError::Malformed("rows"));
+    }
+    let (mut rows, mut end) = (Vec::new(), 0_u64);
+    for row in 0..many {
+        let (gap, count) = (input.varint()?, input.varint()?);
+        // Two rows without a leaf between them are one.
+        if count == 0 || (gap == 0 && row > 0) {
+            return Err(WireError::Malformed("rows"));
+        }
+        let first = end.checked_add(gap).ok_or(WireError::Malformed("rows"))?;
+        end = first.checked_add(count).ok_or(WireError::Malformed("rows"))?;
+        rows.push((first, count));
+    }
+    Ok(Pruned { reason, changes, rows })
 }
 
 fn put_announcement(out: &mut Vec<u8>, announcement: &Announcement) {

@@ -135,7 +135,11 @@ pub(crate) fn samples() -> Vec<Event> {
         Event::Heartbeat { watching: 123_456, open: 3, backend: text("fanotify+inotify") },
         Event::Touched { path: path(b"/tmp/x"), who: Some(Who::of(&Actor::unknown(9))), details: [11; 32] },
         Event::Clock,
-        Event::Pruned { before: 1 << 40 },
+        Event::Pruned(Box::new(Pruned {
+            reason: text("older than 3y"),
+            changes: 2,
+            rows: vec![(0, 3), (7, 1 << 40), ((1 << 41), 1)],
+        })),
     ]
 }
 
@@ -298,4 +302,21 @@ proptest! {
         let leaf = Leaf { time, event: Event::Clock };
         prop_assert_eq!(Leaf::parse(&leaf.to_bytes()).map(|leaf| leaf.time.as_micros()), Ok(time.as_micros()));
     }
+}
+
+#[test]
+fn what_was_pruned_is_named_in_one_way() {
+    let of = |rows: Vec<(u64, u64)>| Leaf {
+        time: Timestamp::default(),
+        event: Event::Pruned(Box::new(Pruned { rows, ..Pruned::default() })),
+    };
+    for bad in [vec![(1, 0)], vec![(1, 2), (3, 1)], vec![(u64::MAX, 1)], vec![(1, u64::MAX)]] {
+        assert!(Leaf::parse(&of(bad.clone()).to_bytes()).is_err(), "{bad:?}");
+    }
+    // The most that is named fits.
+    let step = u64::MAX / (Pruned::MOST_ROWS as u64 + 1);
+    let rows: Vec<_> = (0..Pruned::MOST_ROWS as u64).map(|row| (row * step, step - 1)).collect();
+    let bytes = of(rows.clone()).to_bytes();
+    assert!(bytes.len() < MAX_LEN, "{}", bytes.len());
+    assert_eq!(Leaf::parse(&bytes).unwrap(), of(rows));
 }

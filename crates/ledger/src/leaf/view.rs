@@ -88,8 +88,14 @@ fn put_event(out: &mut Object, event: &Event) {
             put_digest(out, "details", Some(details));
         }
         Event::Clock => {}
-        Event::Pruned { before } => {
-            out.insert("before".into(), (*before).into());
+        Event::Pruned(pruned) => {
+            put_text(out, "reason", pruned.reason.as_str());
+            out.insert("leaves".into(), pruned.leaves().into());
+            out.insert("changes".into(), pruned.changes.into());
+            out.insert(
+                "rows".into(),
+                pruned.rows.iter().map(|(first, count)| vec![*first, *count]).collect(),
+            );
         }
     }
 }

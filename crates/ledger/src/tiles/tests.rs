@@ -136,8 +136,9 @@ fn a_size_that_lies_costs_nothing() {
 #[test]
 fn leaves_that_were_deleted_are_missing_and_the_others_are_proven() {
     let mut made = made(2, 300);
-    made.leaves
-        .extend(made.tail.append(crate::tail::tests::time(1000), crate::Event::Pruned { before: 280 }));
+    let rows = vec![(1, 279)];
+    let pruned = Box::new(crate::leaf::Pruned { rows, ..crate::leaf::Pruned::default() });
+    made.leaves.extend(made.tail.append(crate::tail::tests::time(100_000_000), crate::Event::Pruned(pruned)));
     let host = crate::tail::tests::host();
     made.notes.push((made.tail.size(), made.tail.checkpoint(&host, &made.epoch).unwrap()));
     let files = exported_without(&made, 1..280);

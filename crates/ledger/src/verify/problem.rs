@@ -97,6 +97,16 @@ pub enum Problem {
         /// The first after them.
         end: u64,
     },
+    /// Details were deleted that no rule of retention may delete yet.
+    #[error("the leaves {from} to {} were deleted, as leaf {by} says, and no rule of retention deletes what is so young", end - 1)]
+    TooYoung {
+        /// The first.
+        from: u64,
+        /// The first after them.
+        end: u64,
+        /// The leaf that says so.
+        by: u64,
+    },
     /// A file of an export.
     #[error("the file {path} is missing, or is not what follows from the others")]
     Tile {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::epoch::EpochKey;
 use crate::leaf::tests::change;
-use crate::leaf::{ChangeLeaf, LeafText};
+use crate::leaf::{ChangeLeaf, LeafText, Pruned};
 use crate::tail::tests::{host, key, time};
 use crate::tail::{Stored, Tail};
 use crate::verification::VerificationFile;
@@ -275,9 +275,14 @@ fn a_restart_is_reported_until_a_checkpoint_covers_it() {
 #[test]
 fn details_may_be_missing_where_retention_says_so() {
     let mut made = made(2, 6);
-    let stored = made.tail.append(time(100), Event::Pruned { before: 4 });
-    made.leaves.extend(stored);
-    made.notes.push((15, made.tail.checkpoint(&host(), &made.epoch).unwrap()));
+    let weeks = time(4 * 7 * 24 * 3600);
+    let rows =
+        |rows: &[(u64, u64)]| Event::Pruned(Box::new(Pruned { rows: rows.to_vec(), ..Pruned::default() }));
+    for named in [rows(&[(1, 2)]), rows(&[(2, 2), (5, 1)])] {
+        let stored = made.tail.append(weeks, named);
+        made.leaves.extend(stored);
+    }
+    made.notes.push((16, made.tail.checkpoint(&host(), &made.epoch).unwrap()));
     let verify = |gone: std::ops::Range<u64>| {
         let mut walk = Walk::new(&made.file.trust(), made.note());
         for leaf in &made.leaves {
@@ -291,8 +296,29 @@ fn details_may_be_missing_where_retention_says_so() {
     };
     assert_eq!(verify(0..0), []);
     assert_eq!(verify(1..4), []);
-    assert_eq!(verify(1..5), [Problem::Missing { from: 4, end: 5 }]);
+    // What lies between those that were named may not be missing, and neither may those after them.
+    assert_eq!(verify(1..6), [Problem::Missing { from: 4, end: 5 }]);
+    assert_eq!(verify(4..7), [Problem::Missing { from: 4, end: 5 }, Problem::Missing { from: 6, end: 7 }]);
     assert_eq!(verify(0..4)[0], Problem::FirstKey);
+}
+
+/// Whoever has the keys can name what they like as deleted, but not what they have just done.
+#[test]
+fn what_is_young_is_not_deleted_by_retention() {
+    let mut made = made(2, 6);
+    let rows = vec![(3, 2)];
+    made.leaves
+        .extend(made.tail.append(time(100), Event::Pruned(Box::new(Pruned { rows, ..Pruned::default() }))));
+    made.notes.push((15, made.tail.checkpoint(&host(), &made.epoch).unwrap()));
+    let mut walk = Walk::new(&made.file.trust(), made.note());
+    for leaf in &made.leaves {
+        if (3..5).contains(&leaf.index) {
+            walk.missing_leaf(leaf.hash)
+        } else {
+            walk.leaf(&leaf.bytes, Some(leaf.hash))
+        }
+    }
+    assert_eq!(walk.finish().problems, [Problem::TooYoung { from: 3, end: 5, by: 14 }]);
 }
 
 #[test]

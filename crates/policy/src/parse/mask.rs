@@ -11,7 +11,7 @@ const SECTIONS_WITHOUT_SECRETS: [&str; 9] =
     ["watch", "scan", "evidence", "ledger", "alerts", "route", "log", "explain", "dashboard"];
 
 /// Keys of no table that are read by hand, and top-level names that may be followed by `=`.
-const PLAIN: [&str; 25] = [
+const PLAIN: [&str; 27] = [
     "name",
     "kind",
     "paths",
@@ -29,6 +29,8 @@ const PLAIN: [&str; 25] = [
     "evidence",
     "ledger",
     "heartbeat",
+    "detail_age",
+    "detail_size",
     "publish_every",
     "publish",
     "timeout",

@@ -9,8 +9,11 @@ use crate::settings::Settings;
 use crate::units;
 use std::collections::HashSet;
 use std::time::Duration;
+use waxseal_model::escape;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Verifiers take nothing for pruned that was younger.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn ledger(mut table: Table<'_, '_>, problems: &mut Problems) -> Ledger {
     let default = Ledger::default();
@@ -18,6 +21,14 @@ pub(super) fn ledger(mut table: Table<'_, '_>, problems: &mut Problems) -> Ledge
         let every = field.quantity(units::parse_duration, problems)?;
         let is_good = every.is_zero() || every >= SECOND;
         if is_good { Some(every) } else { field.bad("it must be at least a second, or 0", problems) }
+    });
+    let detail_age = table.field("detail_age", "\"1095d\"").and_then(|field| {
+        let age = field.quantity(units::parse_duration, problems)?;
+        if age >= WEEK { Some(age) } else { field.bad("it must be at least a week", problems) }
+    });
+    let detail_size = table.field("detail_size", "\"4 GiB\"").and_then(|field| {
+        let size = field.quantity(units::parse_size, problems)?;
+        if size >= 1 << 20 { Some(size) } else { field.bad("it must be at least 1 MiB", problems) }
     });
     let every = table.field("publish_every", "\"1m\"").and_then(|field| at_least_a_second(&field, problems));
     let field = table.field("publish", "[]");
@@ -34,6 +45,8 @@ pub(super) fn ledger(mut table: Table<'_, '_>, problems: &mut Problems) -> Ledge
     });
     Ledger {
         heartbeat: heartbeat.unwrap_or(default.heartbeat),
+        detail_age: detail_age.unwrap_or(default.detail_age),
+        detail_size: detail_size.unwrap_or(default.detail_size),
         publish_every: every.unwrap_or(default.publish_every),
         publish,
     }
@@ -77,7 +90,8 @@ fn publish(mut table: Table<'_, '_>, seen: &mut HashSet<String>, problems: &mut 
         PublishTo::Directory(path) => path.clone(),
         PublishTo::Command(argv) => argv.first().cloned().unwrap_or_default(),
     };
-    let name = name.unwrap_or(own);
+    // Whatever is in it, a name is one line without control characters.
+    let name = name.unwrap_or_else(|| escape::for_people(own.trim().as_bytes()));
     if !seen.insert(name.clone()) {
         let message = format!("two places for checkpoints are named `{}`", shown(&name));
         problems.add(name_span, message, "give each a `name` of its own");

@@ -105,6 +105,8 @@ fn the_smallest_config_has_all_defaults() {
     assert!(!config.actors.audit_rules, "the audit system is somebody else's");
     assert_eq!(config.evidence.budget, 1 << 30);
     assert_eq!(config.ledger.heartbeat, Duration::from_secs(900));
+    assert_eq!(config.ledger.detail_age, Duration::from_secs(1095 * 86_400));
+    assert_eq!(config.ledger.detail_size, 4 << 30);
     assert_eq!(config.alerts.duration("settle"), Some(&Duration::from_secs(5)));
     assert!(config.unused.is_empty());
 }
@@ -153,6 +155,8 @@ budget = "4 GiB"
 
 [ledger]
 heartbeat = "1h"
+detail_age = "400d"
+detail_size = "2 GiB"
 publish_every = "10s"
 
 [[ledger.publish]]
@@ -406,6 +410,8 @@ const BAD: &[(&str, &[&str])] = &[
     ),
     ("[[watch]]\npaths = [\"/a\"]\n[scan]\nfull_every = \"0s\"", &["at least a second"]),
     ("[[watch]]\npaths = [\"/a\"]\n[ledger]\nheartbeat = \"10ms\"", &["at least a second, or 0"]),
+    ("[[watch]]\npaths = [\"/a\"]\n[ledger]\ndetail_age = \"6d\"", &["at least a week"]),
+    ("[[watch]]\npaths = [\"/a\"]\n[ledger]\ndetail_size = \"1 KiB\"", &["at least 1 MiB"]),
     ("[[watch]]\npaths = [\"/a\"]\n[ledger]\nhartbeat = 0", &["did you mean `heartbeat`"]),
     (
         "[[watch]]\npaths = [\"/a\"]\n[scan]\nquick_every = 5",

@@ -265,6 +265,11 @@ const LEDGER: &str = "
 # How often it says that the monitor is alive, so that a silence shows; 0 for never.
 #heartbeat = \"15m\"
 
+# How old the details of what is over may become, at least 7 days, and how large the database. Then the oldest are
+# deleted, and the log says which; their hashes stay, so that everything can be proven as before.
+#detail_age = \"1095d\"
+#detail_size = \"4 GiB\"
+
 # How often at most each of the places below gets the log's newest checkpoint; besides at the start and the end of the
 # monitor. Whoever keeps a checkpoint can prove later that nothing before it was rewritten: they should go where nobody
 # who takes this machine can change them.

@@ -8,6 +8,7 @@ use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use waxseal_ledger::Leaf;
@@ -38,7 +39,7 @@ const PORTION: usize = 20_000;
 /// How many free pages are given back in one transaction.
 const PAGES: u64 = 4096;
 /// From how many free pages on they are given back.
-const SPARE: u64 = 256;
+const SPARE: u64 = 32;
 
 /// What goes together: a change that is over with all its leaves, or one leaf by itself.
 #[derive(Debug, Default)]
@@ -204,17 +205,17 @@ fn pieces(connection: &Connection, floor: Timestamp) -> Result<Vec<Piece>, Store
             _ => continue,
         };
         if let Some(id) = id {
-            if !changes.contains_key(&id) {
-                let piece = is_over(id)?.then(|| Piece { change: Some(id), ..Piece::default() });
-                changes.insert(id, piece);
-            }
-            if let Some(slot) = changes.get_mut(&id) {
-                // A clock that was set makes leaves that are younger than the end of their change.
-                slot.take_if(|_| leaf.time > floor);
-                if let Some(piece) = slot {
-                    piece.leaves.push(seq);
-                    piece.time = piece.time.max(leaf.time);
+            let slot = match changes.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(is_over(id)?.then(|| Piece { change: Some(id), ..Piece::default() }))
                 }
+            };
+            // A clock that was set makes leaves that are younger than the end of their change.
+            slot.take_if(|_| leaf.time > floor);
+            if let Some(piece) = slot {
+                piece.leaves.push(seq);
+                piece.time = piece.time.max(leaf.time);
             }
         } else if leaf.time <= floor {
             single.push(Piece { leaves: vec![seq], time: leaf.time, ..Piece::default() });

@@ -16,7 +16,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// What a stranger has who took the verification file away.
-fn trust(store: &Store) -> Trust {
+pub(crate) fn trust(store: &Store) -> Trust {
     let text = fs::read_to_string(store.dir().verification()).unwrap();
     VerificationFile::parse(&text).unwrap().trust()
 }
@@ -46,7 +46,7 @@ fn walk(store: &Store, trust: &Trust) -> (Report, Vec<Disagreement>) {
 }
 
 #[track_caller]
-fn expect_proven(store: &Store) -> Report {
+pub(crate) fn expect_proven(store: &Store) -> Report {
     let (report, wrong) = walk(store, &trust(store));
     assert!(report.is_proven() && report.proven == report.size, "{:?}", report.problems);
     assert_eq!(wrong, []);
@@ -398,7 +398,7 @@ fn whatever_is_changed_by_hand_is_found() {
 }
 
 /// How much is wrong by this connection; what cannot be read is wrong as well.
-fn look(connection: &Connection, trust: &Trust) -> usize {
+pub(crate) fn look(connection: &Connection, trust: &Trust) -> usize {
     examine(&read::LogSnapshot { connection }, trust).map_or(1, |(report, wrong)| {
         wrong.len() + report.problems.len() + usize::from(report.proven < report.size)
     })

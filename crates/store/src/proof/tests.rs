@@ -79,6 +79,12 @@ fn proof(store: &Store, trust: &Trust) -> Proof {
     prove(store, trust, &check_seal).unwrap()
 }
 
+/// The proof of a store by what lies beside it.
+pub(crate) fn prove_all(store: &Store) -> Proof {
+    let file = fs::read_to_string(store.dir().verification()).unwrap();
+    proof(store, &VerificationFile::parse(&file).unwrap().trust())
+}
+
 /// The proof by this connection, which alone sees what it has not committed.
 fn look(connection: &Connection, trust: &Trust) -> Result<Proof, StoreError> {
     prove_snapshot(&LogSnapshot { connection }, trust, &check_seal, || damage(connection))

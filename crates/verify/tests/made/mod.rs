@@ -86,6 +86,18 @@ impl Log {
         files
     }
 
+    /// An export of a log of which these details were deleted.
+    pub fn export_without(&self, is_gone: impl Fn(u64) -> bool) -> Files {
+        let mut files = Files::default();
+        let mut exporter = Exporter::new(&mut files);
+        for leaf in &self.leaves {
+            let bytes = Some(leaf.bytes.as_slice()).filter(|_| !is_gone(leaf.index));
+            exporter.leaf(bytes, leaf.hash).unwrap();
+        }
+        exporter.finish(&self.checkpoint()).unwrap();
+        files
+    }
+
     pub fn export_to<P: Put<Error: std::fmt::Debug>>(&self, out: &mut P) {
         let mut exporter = Exporter::new(out);
         for leaf in &self.leaves {

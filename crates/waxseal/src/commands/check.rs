@@ -5,20 +5,21 @@ use crate::args::CheckArgs;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::progress::with_bar;
 use crate::output::report::Report;
-use crate::output::{describe, json_line, out, say, style};
+use crate::output::{describe, json_line, out, say, style, warn};
 use crate::publish;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use waxseal_engine::check::{self, Request, Scan};
 use waxseal_engine::coverage::Coverage;
+use waxseal_engine::retention::retention;
 use waxseal_engine::seal::Trouble;
 use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::{Change, ChangeKind, RawPath, Source, json};
 use waxseal_observe::Progress;
 use waxseal_os::{clock, limits};
-use waxseal_store::{Baseline, Found, Place, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, Found, Lock, Place, ScanKind, ScanRecord, Store};
 
 /// Checks, records, reports.
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -87,11 +88,21 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     if request.targets.is_empty() {
         let kind = if args.quick { ScanKind::Quick } else { ScanKind::Full };
         let _ = store.add_scan(kind, &scan);
+        prune(&store, &coverage);
     }
     result.write_summary(exit, &report, &scan)?;
     result.say_what_does_not_count();
     publish::once(&store, &coverage.config().ledger);
     Ok(exit)
+}
+
+/// Deletes what the rules of retention let go, unless a monitor does.
+fn prune(store: &Store, coverage: &Coverage) {
+    if Lock::holder(store.dir()).is_none()
+        && let Err(error) = store.prune(&retention(coverage.config()), clock::now())
+    {
+        warn(&format!("old details could not be deleted: {error}"));
+    }
 }
 
 /// Places that were asked for, and where there was nothing to hold against anything: a slip of the pen is not intact.

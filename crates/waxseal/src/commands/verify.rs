@@ -270,7 +270,7 @@ fn place(problem: &verify::Problem) -> Option<(u64, Option<Timestamp>)> {
         Rewritten { from, time, .. } => Some((*from, *time)),
         Key { index, time, .. } | TimeBack { index, time } => Some((*index, Some(*time))),
         Hash { index } | NoLeaf { index, .. } => Some((*index, None)),
-        Missing { from, .. } => Some((*from, None)),
+        Missing { from, .. } | TooYoung { from, .. } => Some((*from, None)),
         Short { size, .. } => Some((*size, None)),
         Checkpoint(_) | FirstKey | OtherFirstKey | Tile { .. } => None,
     }

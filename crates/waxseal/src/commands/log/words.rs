@@ -114,8 +114,13 @@ fn words(event: &Event) -> String {
             format!("touched  {}: it came and went{}", path(at), by_whom(who.as_ref()))
         }
         Event::Clock => "clock    it was set back".into(),
-        Event::Pruned { before } => {
-            format!("pruned   the details of entries before {before} were deleted by the rules of retention")
+        Event::Pruned(pruned) => {
+            let entries = describe::counted(pruned.leaves(), "entry", "entries");
+            let changes = describe::counted(pruned.changes, "change", "changes");
+            format!(
+                "pruned   the details of {entries}, and {changes}, were deleted: {}",
+                text(&pruned.reason)
+            )
         }
     }
 }
