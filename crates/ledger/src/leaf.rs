@@ -127,6 +127,8 @@ pub enum Event {
     Clock,
     /// The details of leaves were deleted by the rules of retention; their hashes stay.
     Pruned(Box<Pruned>),
+    /// A scan of everything that is watched has ended.
+    Scan(Box<Scan>),
 }
 
 /// A finding.
@@ -226,6 +228,25 @@ impl Pruned {
     }
 }
 
+/// A scan of everything that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scan {
+    /// Whether every byte was read.
+    pub full: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// `intact`, `changed` or `incomplete`.
+    pub outcome: LeafText,
+    /// How many entries were looked at.
+    pub checked: u64,
+    /// How many places could not be.
+    pub errors: u64,
+    /// How many bytes were hashed.
+    pub bytes: u64,
+}
+
 /// Why bytes are not a leaf that this program can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeafError {
@@ -298,6 +319,7 @@ impl Event {
             Event::Touched { .. } => "touched",
             Event::Clock => "clock",
             Event::Pruned(_) => "pruned",
+            Event::Scan(_) => "scan",
         }
     }
 
@@ -319,6 +341,7 @@ impl Event {
             Event::Touched { .. } => 13,
             Event::Clock => 14,
             Event::Pruned(_) => 15,
+            Event::Scan(_) => 16,
         }
     }
 

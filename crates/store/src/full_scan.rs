@@ -2,6 +2,7 @@
 
 use crate::baseline::number;
 use crate::error::StoreError;
+use crate::scans::leaf_of;
 use crate::{ScanKind, ScanRecord, Store};
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 use waxseal_model::{Digest, RawPath, Timestamp};
@@ -79,18 +80,19 @@ impl Store {
     ///
     /// # Errors
     /// As the database says; it has not ended then.
-    pub fn end_full_scan(&self, record: Option<&ScanRecord>) -> Result<(), StoreError> {
-        let mut writer = self.writer();
-        let transaction = writer.transaction()?;
-        transaction.execute("DELETE FROM meta WHERE key IN (?1, ?2, ?3)", [NUMBERS, BASIS, NEXT])?;
-        if let Some(record) = record {
-            crate::scans::insert(&transaction, ScanKind::Full, record)?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)",
-                (LAST, record.started.as_micros().to_string()),
-            )?;
-        }
-        Ok(transaction.commit()?)
+    pub fn end_full_scan(&self, record: Option<&ScanRecord>, now: Timestamp) -> Result<(), StoreError> {
+        self.with_log(|transaction, log| {
+            transaction.execute("DELETE FROM meta WHERE key IN (?1, ?2, ?3)", [NUMBERS, BASIS, NEXT])?;
+            if let Some(record) = record {
+                crate::scans::insert(transaction, ScanKind::Full, record)?;
+                transaction.execute(
+                    "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)",
+                    (LAST, record.started.as_micros().to_string()),
+                )?;
+                log.add(transaction, now, leaf_of(ScanKind::Full, record))?;
+            }
+            Ok(())
+        })
     }
 
     /// When the monitor's last full scan of everything began, of those that ended.
@@ -141,7 +143,7 @@ mod tests {
             assert_eq!(store.full_scan().unwrap(), Some(scan(next)));
         }
         assert_eq!(store.last_full_scan().unwrap(), None);
-        store.end_full_scan(Some(&record())).unwrap();
+        store.end_full_scan(Some(&record()), Timestamp::new(2_000_000_000, 0)).unwrap();
         assert_eq!(store.full_scan().unwrap(), None);
         assert_eq!(store.last_full_scan().unwrap(), Some(Timestamp::new(5, 0)));
         assert_eq!(store.last_scan(ScanKind::Full).unwrap(), Some(record()));
@@ -151,7 +153,7 @@ mod tests {
     fn one_of_a_part_leaves_nothing_behind() {
         let (_home, store) = store();
         store.set_full_scan(&scan(None)).unwrap();
-        store.end_full_scan(None).unwrap();
+        store.end_full_scan(None, Timestamp::new(2_000_000_000, 0)).unwrap();
         assert_eq!(store.full_scan().unwrap(), None);
         assert_eq!((store.last_full_scan().unwrap(), store.last_scan(ScanKind::Full).unwrap()), (None, None));
     }

@@ -7,7 +7,7 @@ use waxseal_ledger::leaf::{Event, LeafPath, LeafText};
 use waxseal_model::{RawPath, Timestamp};
 
 /// How many gaps are kept; the oldest go.
-const KEPT: i64 = 10_000;
+pub(crate) const KEPT: i64 = 10_000;
 /// The key under which the monitor leaves when it last watched.
 const WATCHED: &str = "watched";
 

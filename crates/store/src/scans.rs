@@ -4,6 +4,7 @@ use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension};
+use waxseal_ledger::leaf::{Event, LeafText, Scan};
 use waxseal_model::Timestamp;
 
 /// What kind of scan.
@@ -43,12 +44,15 @@ pub struct ScanRecord {
 }
 
 impl Store {
-    /// Remembers a scan of everything.
+    /// Remembers a scan of everything, which the log tells of at `now`.
     ///
     /// # Errors
     /// As the database says.
-    pub fn add_scan(&self, kind: ScanKind, scan: &ScanRecord) -> Result<(), StoreError> {
-        insert(&self.writer(), kind, scan)
+    pub fn add_scan(&self, kind: ScanKind, scan: &ScanRecord, now: Timestamp) -> Result<(), StoreError> {
+        self.with_log(|connection, log| {
+            insert(connection, kind, scan)?;
+            log.add(connection, now, leaf_of(kind, scan))
+        })
     }
 
     /// The last scan of a kind.
@@ -73,6 +77,19 @@ impl Store {
             Ok(row.optional()?)
         })
     }
+}
+
+/// What the log says of a scan.
+pub(crate) fn leaf_of(kind: ScanKind, scan: &ScanRecord) -> Event {
+    Event::Scan(Box::new(Scan {
+        full: kind == ScanKind::Full,
+        started: scan.started,
+        ended: scan.ended,
+        outcome: LeafText::new(&scan.outcome),
+        checked: number(scan.checked).unsigned_abs(),
+        errors: number(scan.errors).unsigned_abs(),
+        bytes: number(scan.bytes).unsigned_abs(),
+    }))
 }
 
 pub(crate) fn insert(connection: &Connection, kind: ScanKind, scan: &ScanRecord) -> Result<(), StoreError> {
@@ -100,6 +117,7 @@ mod tests {
     #[test]
     fn the_last_scan_of_each_kind_is_known() {
         let (_home, store) = store();
+        let at = Timestamp::new(2_000_000_000, 0);
         let scan = |seconds, outcome: &str| ScanRecord {
             started: Timestamp::new(seconds, 0),
             ended: Timestamp::new(seconds + 1, 0),
@@ -109,10 +127,10 @@ mod tests {
             bytes: u64::MAX,
         };
         assert_eq!(store.last_scan(ScanKind::Full).unwrap(), None);
-        store.add_scan(ScanKind::Full, &scan(10, "intact")).unwrap();
-        store.add_scan(ScanKind::Quick, &scan(20, "changed")).unwrap();
+        store.add_scan(ScanKind::Full, &scan(10, "intact"), at).unwrap();
+        store.add_scan(ScanKind::Quick, &scan(20, "changed"), at).unwrap();
         // By the order in which they were recorded: a clock may have been set back.
-        store.add_scan(ScanKind::Full, &scan(5, "incomplete")).unwrap();
+        store.add_scan(ScanKind::Full, &scan(5, "incomplete"), at).unwrap();
         let last = store.last_scan(ScanKind::Full).unwrap().unwrap();
         assert_eq!((last.outcome.as_str(), last.started), ("incomplete", Timestamp::new(5, 0)));
         assert_eq!(last.bytes, i64::MAX.unsigned_abs());

@@ -238,6 +238,7 @@ KINDS = {
     13: ("touched", [p, maybe(Fields.who), h]),
     14: ("clock", []),
     15: ("pruned", [t, n, rows]),
+    16: ("scan", [bit, m, m, t, n, n, n]),
 }
 
 

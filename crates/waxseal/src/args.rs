@@ -212,7 +212,7 @@ pub struct LogArgs {
 }
 
 /// The kinds of entries.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "key",
     "start",
     "stop",
@@ -225,6 +225,7 @@ const KINDS: [&str; 15] = [
     "config",
     "alert",
     "heartbeat",
+    "scan",
     "touched",
     "clock",
     "pruned",

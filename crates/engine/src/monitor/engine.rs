@@ -411,7 +411,7 @@ impl<'a> Engine<'a> {
         let errors = report.troubles.len() as u64;
         let (ended, checked) = (now(), report.checked);
         let scan = ScanRecord { started, ended, outcome: outcome.into(), checked, errors, bytes };
-        match store.add_scan(if quick { ScanKind::Quick } else { ScanKind::Full }, &scan) {
+        match store.add_scan(if quick { ScanKind::Quick } else { ScanKind::Full }, &scan, now()) {
             Err(error) if !is_passing(&error) => Err(error.into()),
             _ => Ok(()),
         }

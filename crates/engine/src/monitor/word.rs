@@ -9,6 +9,7 @@ use crate::seal::Trouble;
 use std::sync::{Arc, mpsc};
 use waxseal_model::{SetId, Source};
 use waxseal_observe::Options;
+use waxseal_observe::now;
 use waxseal_store::{Baseline, FullScan, Place, ScanKind, ScanRecord, StoreError};
 
 /// Something for the engine.
@@ -124,8 +125,8 @@ impl Engine<'_> {
         match step {
             Step::None => Ok(()),
             Step::Went(scan) => self.store.set_full_scan(scan),
-            Step::Ended(ScanKind::Full, record) => self.store.end_full_scan(record.as_ref()),
-            Step::Ended(kind, Some(record)) => self.store.add_scan(*kind, record),
+            Step::Ended(ScanKind::Full, record) => self.store.end_full_scan(record.as_ref(), now()),
+            Step::Ended(kind, Some(record)) => self.store.add_scan(*kind, record, now()),
             Step::Ended(_, None) => Ok(()),
         }
     }

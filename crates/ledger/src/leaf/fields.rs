@@ -1,7 +1,7 @@
 //! The fields of each kind of leaf, in the order in which they are written.
 
 use super::parts::{By, LeafPath, LeafState, LeafText, Who, put_option, read_bool, read_option};
-use super::{ChangeLeaf, Decision, Event, Pruned, Sealed};
+use super::{ChangeLeaf, Decision, Event, Pruned, Scan, Sealed};
 use crate::epoch::{Announcement, Announcer};
 use waxseal_model::wire::{Input, WireError, put_varint, put_zigzag};
 use waxseal_model::{AttributeSet, ChangeId, ChangeKind, Digest, SetId, Severity, Source, Timestamp};
@@ -74,6 +74,13 @@ pub(super) fn put(out: &mut Vec<u8>, event: &Event) {
         }
         Event::Clock => {}
         Event::Pruned(pruned) => put_pruned(out, pruned),
+        Event::Scan(scan) => {
+            out.push(scan.full.into());
+            put_micros(&scan.started, out);
+            put_micros(&scan.ended, out);
+            scan.outcome.put(out);
+            [scan.checked, scan.errors, scan.bytes].iter().for_each(|n| put_varint(out, *n));
+        }
     }
 }
 
@@ -119,6 +126,15 @@ pub(super) fn read(kind: u64, input: &mut Input<'_>) -> Result<Option<Event>, Wi
         },
         14 => Event::Clock,
         15 => Event::Pruned(Box::new(read_pruned(input)?)),
+        16 => Event::Scan(Box::new(Scan {
+            full: read_bool(input)?,
+            started: read_micros(input)?,
+            ended: read_micros(input)?,
+            outcome: LeafText::read(input)?,
+            checked: input.varint()?,
+            errors: input.varint()?,
+            bytes: input.varint()?,
+        })),
         0 => return Err(WireError::Malformed("kind")),
         _ => return Ok(None),
     }))

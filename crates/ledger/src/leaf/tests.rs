@@ -135,6 +135,15 @@ pub(crate) fn samples() -> Vec<Event> {
         Event::Heartbeat { watching: 123_456, open: 3, backend: text("fanotify+inotify") },
         Event::Touched { path: path(b"/tmp/x"), who: Some(Who::of(&Actor::unknown(9))), details: [11; 32] },
         Event::Clock,
+        Event::Scan(Box::new(Scan {
+            full: true,
+            started: time,
+            ended: time,
+            outcome: text("intact"),
+            checked: 300,
+            errors: 1,
+            bytes: 1 << 40,
+        })),
         Event::Pruned(Box::new(Pruned {
             reason: text("older than 3y"),
             changes: 2,
@@ -158,8 +167,8 @@ fn every_kind_comes_back() {
             "{line}"
         );
     }
-    assert_eq!(kinds.len(), 15);
-    assert_eq!(kinds.iter().map(|(code, _)| *code).collect::<Vec<_>>(), (1..=15).collect::<Vec<_>>());
+    assert_eq!(kinds.len(), 16);
+    assert_eq!(kinds.iter().map(|(code, _)| *code).collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
 }
 
 /// The examples of `docs/log-format.md`.
@@ -250,7 +259,7 @@ fn texts_of_the_details_cannot_flow_into_each_other() {
 fn unknown_kinds_and_versions_show_their_time() {
     let time = Timestamp::from_micros(-3);
     let unknown = |version, kind| Err(LeafError::Unknown { version, kind, time });
-    assert_eq!(Leaf::parse(&[1, 16, 5, 1, 2, 3]), unknown(1, 16));
+    assert_eq!(Leaf::parse(&[1, 17, 5, 1, 2, 3]), unknown(1, 17));
     assert_eq!(Leaf::parse(&[2, 4, 5]), unknown(2, 4));
     assert!(matches!(Leaf::parse(&[0, 4, 5]), Err(LeafError::Wire(_))));
     assert!(matches!(Leaf::parse(&[1, 0, 5]), Err(LeafError::Wire(_))));

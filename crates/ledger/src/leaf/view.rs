@@ -88,6 +88,15 @@ fn put_event(out: &mut Object, event: &Event) {
             put_digest(out, "details", Some(details));
         }
         Event::Clock => {}
+        Event::Scan(scan) => {
+            out.insert("scan".into(), if scan.full { "full" } else { "quick" }.into());
+            put_time(out, "started", Some(&scan.started));
+            put_time(out, "ended", Some(&scan.ended));
+            put_text(out, "outcome", scan.outcome.as_str());
+            for (key, count) in [("checked", scan.checked), ("errors", scan.errors), ("bytes", scan.bytes)] {
+                out.insert(key.into(), count.into());
+            }
+        }
         Event::Pruned(pruned) => {
             put_text(out, "reason", pruned.reason.as_str());
             out.insert("leaves".into(), pruned.leaves().into());

@@ -5,12 +5,16 @@ use super::read::LogSnapshot;
 use crate::baseline::{self, sealed_leaf};
 use crate::changes::{CHANGE_COLUMNS, change_from, fields_text};
 use crate::error::StoreError;
-use rusqlite::Row;
-use std::collections::{BTreeMap, HashMap};
+use crate::{ScanKind, gaps};
+use rusqlite::{Connection, Row};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use waxseal_ledger::Leaf;
-use waxseal_ledger::leaf::{By, ChangeLeaf, Event, Sealed};
+use waxseal_ledger::leaf::{By, ChangeLeaf, Event, LeafPath, LeafText, Scan, Sealed};
 use waxseal_ledger::merkle::leaf_hash;
-use waxseal_model::{Change, ChangeId, Digest, Timestamp, actor};
+use waxseal_model::{Change, ChangeId, Digest, RawPath, Timestamp, actor};
+
+/// How many rows of gaps there are at most.
+const KEPT: usize = gaps::KEPT.unsigned_abs() as usize;
 
 /// What the leaves say of rows, gathered leaf by leaf in their order.
 #[derive(Debug, Default)]
@@ -23,7 +27,15 @@ pub struct Agreement {
     changes: HashMap<u64, Told>,
     /// The leaf of each baseline.
     baselines: BTreeMap<u64, u64>,
+    /// Gaps and scans, in their order, each with its leaf.
+    gaps: VecDeque<(u64, GapRow)>,
+    scans: Vec<(u64, Scan)>,
+    /// Times do not go up with the leaves.
+    clock_set_back: bool,
 }
+
+/// A row of `gap`: where, why, since and until when.
+type GapRow = (Option<LeafPath>, LeafText, i64, i64);
 
 /// What the leaves say of a change, besides what the last of them says by itself.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +73,22 @@ pub enum Disagreement {
         /// The last leaf that tells of it.
         leaf: u64,
     },
+    /// A row of another table.
+    #[error("the table of {table}: row {row} is not what the log, or the other tables, say")]
+    Row {
+        /// What is in the table.
+        table: &'static str,
+        /// Its number.
+        row: i64,
+    },
+    /// Rows of another table that are gone.
+    #[error("the table of {table}: leaf {leaf} tells of a row that is not there")]
+    NoRow {
+        /// What is in the table.
+        table: &'static str,
+        /// The leaf.
+        leaf: u64,
+    },
     /// A baseline that the log does not have.
     #[error("baseline {0}: it is in the table, and the log does not tell of it")]
     UnknownBaseline(u64),
@@ -84,14 +112,16 @@ pub enum Disagreement {
 
 impl Disagreement {
     /// By what it is about: baselines, then changes, by their numbers.
-    pub(crate) fn order(&self) -> (bool, u64) {
+    pub(crate) fn order(&self) -> (u8, u64) {
         match self {
             Disagreement::UnknownBaseline(generation)
             | Disagreement::NoBaseline { generation, .. }
-            | Disagreement::OtherBaseline { generation, .. } => (false, *generation),
+            | Disagreement::OtherBaseline { generation, .. } => (0, *generation),
             Disagreement::UnknownChange(id)
             | Disagreement::NoChange { id, .. }
-            | Disagreement::OtherChange { id, .. } => (true, id.0),
+            | Disagreement::OtherChange { id, .. } => (1, id.0),
+            Disagreement::Row { row, .. } => (2, row.unsigned_abs()),
+            Disagreement::NoRow { leaf, .. } => (3, *leaf),
         }
     }
 }
@@ -114,6 +144,15 @@ impl Agreement {
                 self.is_whole |= sealed.generation == 1;
                 self.baselines.insert(sealed.generation, seq);
             }
+            Event::Blind { reason, path, since, until: Some(until) } => {
+                let row = (path.clone(), reason.clone(), since.as_micros(), until.as_micros());
+                self.gaps.push_back((seq, row));
+                if self.gaps.len() > KEPT {
+                    self.gaps.pop_front();
+                }
+            }
+            Event::Scan(scan) => self.scans.push((seq, (**scan).clone())),
+            Event::Clock => self.clock_set_back = true,
             _ => {}
         }
     }
@@ -158,6 +197,7 @@ impl Agreement {
         for (id, told) in std::mem::take(&mut self.changes) {
             each(Disagreement::NoChange { id: ChangeId(id), leaf: told.leaf });
         }
+        self.compare_others(log.connection, &mut each)?;
         for row in baseline::all(log.connection)? {
             let generation = row.generation;
             let Some(leaf) = self.baselines.remove(&generation) else {
@@ -184,6 +224,117 @@ impl Agreement {
             each(Disagreement::NoBaseline { generation, leaf });
         }
         Ok(())
+    }
+}
+
+impl Agreement {
+    /// The tables of gaps and scans against the leaves, and that of change sets against the changes.
+    fn compare_others(
+        &mut self,
+        connection: &Connection,
+        each: &mut dyn FnMut(Disagreement),
+    ) -> Result<(), StoreError> {
+        let mut gaps = std::mem::take(&mut self.gaps);
+        let sql = "SELECT path, path_text, reason, started, ended, rowid FROM gap ORDER BY rowid DESC";
+        let wrong = compare_rows(
+            connection,
+            sql,
+            || gaps.pop_back(),
+            |row, told: &GapRow| {
+                let path = row.get::<_, Option<Vec<u8>>>(0)?.map(RawPath::new);
+                Ok(path.as_ref().map(LeafPath::new) == told.0
+                    && row.get::<_, Option<String>>(1)? == path.map(|path| path.for_people())
+                    && LeafText::new(&row.get::<_, String>(2)?) == told.1
+                    && row.get::<_, i64>(3)? == told.2
+                    && row.get::<_, i64>(4)? == told.3)
+            },
+        )?;
+        wrong.into_iter().for_each(|wrong| each(wrong.of("gaps")));
+        let mut scans = std::mem::take(&mut self.scans);
+        let sql = "SELECT kind, started, ended, outcome, checked, errors, bytes, rowid FROM scan ORDER BY rowid DESC";
+        let wrong = compare_rows(
+            connection,
+            sql,
+            || scans.pop(),
+            |row, told: &Scan| {
+                let kind = if told.full { ScanKind::Full } else { ScanKind::Quick };
+                let count = |column| row.get::<_, i64>(column).map(|n| u64::try_from(n).ok());
+                Ok(row.get::<_, String>(0)? == kind.name()
+                    && row.get::<_, i64>(1)? == told.started.as_micros()
+                    && row.get::<_, i64>(2)? == told.ended.as_micros()
+                    && LeafText::new(&row.get::<_, String>(3)?) == told.outcome
+                    && count(4)? == Some(told.checked)
+                    && count(5)? == Some(told.errors)
+                    && count(6)? == Some(told.bytes))
+            },
+        )?;
+        wrong.into_iter().for_each(|wrong| each(wrong.of("scans")));
+        self.compare_sets(connection, each)
+    }
+
+    /// A set is there for its changes, and lasted from the first of them to the last. What it is called is only a name.
+    fn compare_sets(
+        &self,
+        connection: &Connection,
+        each: &mut dyn FnMut(Disagreement),
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT s.id, s.first, s.last, min(c.first), max(c.last), count(c.id),
+                          coalesce(max(c.first = s.first), 0), coalesce(max(c.last = s.last), 0)
+                   FROM change_set s LEFT JOIN change c ON c.change_set = s.id GROUP BY s.id
+                   UNION ALL SELECT change_set, NULL, NULL, NULL, NULL, 0, 0, 0 FROM change
+                   WHERE change_set NOT IN (SELECT id FROM change_set)";
+        let mut query = connection.prepare(sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let is_same = || -> rusqlite::Result<bool> {
+                let time = |column| row.get::<_, Option<i64>>(column);
+                let exact = self.clock_set_back || (time(1)? == time(3)? && time(2)? == time(4)?);
+                Ok(row.get::<_, i64>(5)? > 0
+                    && row.get::<_, i64>(6)? == 1
+                    && row.get::<_, i64>(7)? == 1
+                    && exact)
+            };
+            if !is_same().unwrap_or_default() {
+                each(Disagreement::Row { table: "change sets", row: row.get(0).unwrap_or_default() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row that is not what the log says, or one that is missing.
+enum Wrong {
+    Row(i64),
+    Missing(u64),
+}
+
+impl Wrong {
+    fn of(self, table: &'static str) -> Disagreement {
+        match self {
+            Wrong::Row(row) => Disagreement::Row { table, row },
+            Wrong::Missing(leaf) => Disagreement::NoRow { table, leaf },
+        }
+    }
+}
+
+/// Holds rows, the newest first, against what the leaves tell, the newest first. The first that differs is told: what follows
+/// would differ as well. Rows that are older than all leaves are from before there were such leaves.
+fn compare_rows<T>(
+    connection: &Connection,
+    sql: &str,
+    mut told: impl FnMut() -> Option<(u64, T)>,
+    is_same: impl Fn(&Row<'_>, &T) -> rusqlite::Result<bool>,
+) -> Result<Option<Wrong>, StoreError> {
+    let mut query = connection.prepare(sql)?;
+    let last = query.column_count().saturating_sub(1);
+    let mut rows = query.query([])?;
+    loop {
+        let Some((leaf, one)) = told() else { return Ok(None) };
+        let Some(row) = rows.next()? else { return Ok(Some(Wrong::Missing(leaf))) };
+        // What cannot be read is not what was written.
+        if !is_same(row, &one).unwrap_or_default() {
+            return Ok(Some(Wrong::Row(row.get(last).unwrap_or_default())));
+        }
     }
 }
 

@@ -49,8 +49,8 @@ struct Piece {
     leaves: Vec<u64>,
     /// The newest of them.
     time: Timestamp,
-    /// A row of `gap` that tells the same.
-    gap: Option<i64>,
+    /// The row that tells the same, of `gap` or `scan`.
+    row: Option<(&'static str, i64)>,
 }
 
 impl Store {
@@ -74,9 +74,6 @@ impl Store {
         self.delete(pieces, &reason, now, &mut deleted, |_| Ok(true))?;
         let reason = format!("the oldest, since the database was larger than {} bytes", limits.size);
         self.delete(young, &reason, now, &mut deleted, |connection| Ok(used(connection)? > limits.size))?;
-        if deleted != Deleted::default() {
-            self.forget_scans(age)?;
-        }
         self.give_back()?;
         Ok(deleted)
     }
@@ -119,13 +116,6 @@ impl Store {
                 Ok(())
             })?;
         }
-        Ok(())
-    }
-
-    /// Scans of everything that ended before then, but for the last of each kind.
-    fn forget_scans(&self, time: Timestamp) -> Result<(), StoreError> {
-        let sql = "DELETE FROM scan WHERE ended <= ?1 AND id NOT IN (SELECT max(id) FROM scan GROUP BY kind)";
-        self.writer().execute(sql, [time.as_micros()])?;
         Ok(())
     }
 
@@ -188,7 +178,9 @@ fn pieces(connection: &Connection, floor: Timestamp) -> Result<Vec<Piece>, Store
             status != "open" && closed.is_some_and(|closed| closed <= floor.as_micros())
         }))
     };
-    let (mut single, mut blind) = (Vec::new(), Vec::new());
+    let (mut single, mut blind, mut scans) = (Vec::new(), Vec::new(), Vec::new());
+    // Of each kind, among the scans.
+    let mut newest = [usize::MAX; 2];
     let mut query = connection.prepare("SELECT seq, bytes FROM leaf WHERE bytes IS NOT NULL ORDER BY seq")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
@@ -199,6 +191,11 @@ fn pieces(connection: &Connection, floor: Timestamp) -> Result<Vec<Piece>, Store
             Event::Resolved { id, .. } => Some(id.0),
             Event::Blind { until: Some(_), .. } => {
                 blind.push((single.len(), leaf.time <= floor));
+                None
+            }
+            Event::Scan(scan) => {
+                scans.push((single.len(), leaf.time <= floor));
+                *(if scan.full { &mut newest[0] } else { &mut newest[1] }) = scans.len() - 1;
                 None
             }
             Event::Touched { .. } | Event::Heartbeat { .. } | Event::Alert { .. } => None,
@@ -221,23 +218,31 @@ fn pieces(connection: &Connection, floor: Timestamp) -> Result<Vec<Piece>, Store
             single.push(Piece { leaves: vec![seq], time: leaf.time, ..Piece::default() });
         }
     }
-    join_gaps(connection, &blind, &mut single)?;
+    for (piece, goes) in newest.into_iter().filter_map(|one| scans.get(one).copied()) {
+        if goes && let Some(piece) = single.get_mut(piece) {
+            piece.leaves.clear();
+        }
+    }
+    join(connection, "gap", &blind, &mut single)?;
+    join(connection, "scan", &scans, &mut single)?;
     single.extend(changes.into_values().flatten());
+    single.retain(|piece| !piece.leaves.is_empty());
     Ok(single)
 }
 
-/// The rows of gaps and their leaves, from the newest on; the oldest rows may be gone already. `blind` says of each such leaf
-/// which piece it is, if it may go.
-fn join_gaps(
+/// The rows of a table and their leaves, from the newest on; the oldest rows may be gone already. `told` says of each such leaf
+/// which piece it is, if it may go. The newest scans stay: they are what `status` tells.
+fn join(
     connection: &Connection,
-    blind: &[(usize, bool)],
+    table: &'static str,
+    told: &[(usize, bool)],
     single: &mut [Piece],
 ) -> Result<(), StoreError> {
-    let mut query = connection.prepare("SELECT id FROM gap ORDER BY id DESC")?;
+    let mut query = connection.prepare(&format!("SELECT id FROM {table} ORDER BY id DESC"))?;
     let ids = query.query_map([], |row| row.get::<_, i64>(0))?;
-    for (id, (piece, goes)) in ids.zip(blind.iter().rev()) {
+    for (id, (piece, goes)) in ids.zip(told.iter().rev()) {
         if *goes && let Some(piece) = single.get_mut(*piece) {
-            piece.gap = Some(id?);
+            piece.row = Some((table, id?));
         }
     }
     Ok(())
@@ -268,10 +273,14 @@ fn forget(connection: &Connection, piece: &Piece) -> Result<(), StoreError> {
             let sql = "DELETE FROM change_set WHERE id = ?1
                        AND NOT EXISTS (SELECT 1 FROM change WHERE change_set = ?1)";
             connection.prepare_cached(sql)?.execute([set])?;
+            // It lasted from the first to the last of the changes that are left.
+            let sql = "UPDATE change_set SET first = (SELECT min(first) FROM change WHERE change_set = ?1),
+                       last = (SELECT max(last) FROM change WHERE change_set = ?1) WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute([set])?;
         }
     }
-    if let Some(id) = piece.gap {
-        connection.prepare_cached("DELETE FROM gap WHERE id = ?1")?.execute([id])?;
+    if let Some((table, id)) = piece.row {
+        connection.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
     }
     Ok(())
 }

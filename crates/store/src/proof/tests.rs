@@ -2,7 +2,7 @@ use super::*;
 use crate::StateDir;
 use crate::changes::tests::{commit, modified, written_by};
 use crate::testing::{baseline, record, store};
-use crate::{Approved, Decider, Extension, NewBaseline, RecordSink};
+use crate::{Approved, Decider, Extension, Gap, NewBaseline, RecordSink, ScanKind, ScanRecord};
 use fastrand::Rng;
 use rusqlite::OpenFlags;
 use rusqlite::types::Value;
@@ -49,6 +49,18 @@ fn sample() -> (TempDir, Store, Trust) {
     extension.add(&root, &bytes).unwrap();
     extension.finish(&store, &baseline(root)).unwrap();
     store.log_events(at(2), alive(130)).unwrap();
+    let gap = |path: &[u8]| Gap {
+        path: Some(RawPath::new(path)),
+        reason: "overflow".into(),
+        started: at(1),
+        ended: at(2),
+    };
+    store.add_gaps(&[gap(b"/t"), Gap { path: None, ..gap(b"") }, gap(b"/t/\xff")], at(2)).unwrap();
+    for (kind, checked) in [(ScanKind::Full, 7), (ScanKind::Quick, 8), (ScanKind::Full, 9)] {
+        let (started, ended, outcome) = (at(1), at(2), "changed".into());
+        let scan = ScanRecord { started, ended, outcome, checked, errors: 1, bytes: 4096 };
+        store.add_scan(kind, &scan, at(2)).unwrap();
+    }
     store.end_epoch(at(3)).unwrap();
     written_by(&[]);
     commit(&store, &all[3..6]);
@@ -118,12 +130,23 @@ fn dump(file: &Path, tables: &[String], leaves: u64, hashes: &[Digest]) -> rusql
     Ok(all)
 }
 
+/// The tables of which verification speaks. Of the others `docs/log-format.md` says why not.
+const TABLES: [&str; 9] =
+    ["leaf", "level", "checkpoint", "change", "baseline", "node", "gap", "scan", "change_set"];
+
+/// Whether the column is more than a number by which nobody asks, or a name.
+fn says_something(table: &str, column: &str) -> bool {
+    !matches!((table, column), ("gap" | "scan", "id") | ("change_set", "cause"))
+}
+
 /// What reads every column of every table by its name.
 fn queries(connection: &Connection) -> Vec<String> {
-    let all = ["leaf", "level", "checkpoint", "change", "baseline", "node"];
+    let all = TABLES;
     let query = |table| {
         let query = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        format!("SELECT {} FROM {table}", query.column_names().collect::<Vec<_>>().join(", "))
+        let columns = query.column_names();
+        let columns: Vec<&str> = columns.into_iter().filter(|column| says_something(table, column)).collect();
+        format!("SELECT {} FROM {table}", columns.join(", "))
     };
     all.map(query).to_vec()
 }
@@ -248,7 +271,7 @@ fn every_changed_byte_that_anybody_would_read_is_found() {
 fn every_changed_row_is_found() {
     let (_home, store, trust) = sample();
     let writer = store.writer();
-    let tables = ["leaf", "level", "checkpoint", "change", "baseline", "node"];
+    let tables = TABLES;
     let columns = tables.map(|table| {
         let query = writer.prepare(&format!("SELECT * FROM {table}")).unwrap();
         query.column_names().map(str::to_owned).collect::<Vec<_>>()
@@ -269,7 +292,7 @@ fn every_changed_row_is_found() {
             })
             .unwrap();
         // By its number alone nobody asks for a record.
-        if table == "node" && column == "id" {
+        if (table == "node" && column == "id") || !says_something(table, column) {
             continue;
         }
         let new = another(&value, &mut dice);

@@ -87,7 +87,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     };
     if request.targets.is_empty() {
         let kind = if args.quick { ScanKind::Quick } else { ScanKind::Full };
-        let _ = store.add_scan(kind, &scan);
+        let _ = store.add_scan(kind, &scan, ended);
         prune(&store, &coverage);
     }
     result.write_summary(exit, &report, &scan)?;

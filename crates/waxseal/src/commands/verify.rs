@@ -242,6 +242,8 @@ fn put_row(more: &mut Object, table: &Disagreement) -> &'static str {
         Disagreement::NoChange { id, leaf } | Disagreement::OtherChange { id, leaf } => {
             ("change", "id", id.to_string().into(), Some(*leaf))
         }
+        Disagreement::Row { table, row } => (about_table(table), "row", (*row).into(), None),
+        Disagreement::NoRow { table, leaf } => (about_table(table), "leaf", (*leaf).into(), None),
         Disagreement::UnknownBaseline(generation) => ("baseline", "generation", (*generation).into(), None),
         Disagreement::NoBaseline { generation, leaf } | Disagreement::OtherBaseline { generation, leaf } => {
             ("baseline", "generation", (*generation).into(), Some(*leaf))
@@ -252,6 +254,15 @@ fn put_row(more: &mut Object, table: &Disagreement) -> &'static str {
         more.insert("leaf".into(), leaf.into());
     }
     about
+}
+
+/// What a table of other things is about, in a word.
+fn about_table(table: &str) -> &'static str {
+    match table {
+        "gaps" => "gap",
+        "scans" => "scan",
+        _ => "set",
+    }
 }
 
 fn put_time(object: &mut Object, time: Option<Timestamp>) {

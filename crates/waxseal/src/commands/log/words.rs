@@ -114,6 +114,19 @@ fn words(event: &Event) -> String {
             format!("touched  {}: it came and went{}", path(at), by_whom(who.as_ref()))
         }
         Event::Clock => "clock    it was set back".into(),
+        Event::Scan(scan) => {
+            let what = if scan.full { "full" } else { "quick" };
+            let entries = describe::counted(scan.checked, "entry", "entries");
+            let errors = match scan.errors {
+                0 => String::new(),
+                n => format!(", {} not looked at", describe::counted(n, "place", "places")),
+            };
+            format!(
+                "scan     {what}, since {}: {}, {entries} looked at{errors}",
+                scan.started,
+                text(&scan.outcome)
+            )
+        }
         Event::Pruned(pruned) => {
             let entries = describe::counted(pruned.leaves(), "entry", "entries");
             let changes = describe::counted(pruned.changes, "change", "changes");
