@@ -127,6 +127,12 @@ impl TinyDisk {
 pub(crate) struct Filler(std::fs::File, PathBuf);
 
 impl Filler {
+    /// Leaves room for so many bytes.
+    pub(crate) fn leave(&self, bytes: u32) {
+        let length = self.0.metadata().unwrap().len();
+        self.0.set_len(length.saturating_sub(bytes.into())).unwrap();
+    }
+
     /// Gives the room back, at once. Removing the file alone would not: a process that another test is just
     /// starting holds every open file of this one until it runs its own program.
     pub(crate) fn remove(self) {

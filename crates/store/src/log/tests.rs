@@ -1,6 +1,6 @@
 use super::*;
 use crate::changes::tests::{commit, modified, written_by};
-use crate::testing::{baseline, record, state_below, store, store_in};
+use crate::testing::{TinyDisk, baseline, record, state_below, store, store_in};
 use crate::{Gap, RecordSink};
 use std::fs;
 use waxseal_ledger::leaf::LeafText;
@@ -276,6 +276,36 @@ fn a_key_that_may_have_been_announced_is_the_next_one_to_be() {
     assert_eq!(turn(), turn());
     store.end_epoch(at(2)).unwrap();
     expect_proven(&store);
+}
+
+/// Full at the checkpoint, at the new key, at its place, and anywhere between: nothing is lost, and the log goes on.
+#[test]
+fn no_room_at_any_moment_of_a_change_of_keys_loses_nothing() {
+    let Some(disk) = TinyDisk::of("3m") else { return };
+    let dir = state_below(disk.path());
+    drop(store_in(&dir));
+    let mut refused = 0;
+    for pages in 0..24 {
+        let store = Store::open(&dir).unwrap();
+        let when = |minutes: i64| at((i64::from(pages) * 60 + minutes) * MINUTE);
+        store.log_events(when(0), heartbeat()).unwrap();
+        let filler = disk.fill();
+        filler.leave(pages * 4096);
+        let many = (0..i64::from(pages) * 4).flat_map(|_| heartbeat()).collect();
+        refused += usize::from(store.log_events(when(1), many).is_err());
+        refused += usize::from(store.end_epoch(when(2)).is_err());
+        refused += usize::from(store.log_events(when(20), heartbeat()).is_err());
+        filler.remove();
+        if pages % 2 == 0 {
+            expect_proven(&store);
+            store.log_events(when(40), heartbeat()).unwrap();
+        }
+        drop(store);
+        let store = Store::open(&dir).unwrap();
+        store.log_events(when(41), heartbeat()).unwrap();
+        expect_proven(&store);
+    }
+    assert!(refused > 3, "{refused}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const GAPS: u32 = 10;
 /// How many watched paths are shown for each backend.
 const PLACES: usize = 20;
 
-/// Shows the state of things. 1 when changes are open, 2 when the baseline cannot be trusted.
+/// Shows the state of things. 1 when changes are open, 2 when the baseline cannot be trusted or the monitor can record nothing.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
     let store = context.store()?;
     let baseline = store.current_baseline()?;
@@ -42,7 +42,9 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     } else {
         facts.write()?
     }
+    let is_blind = facts.monitor.as_deref().and_then(unrecorded).is_some();
     Ok(match (&facts.broken, facts.open.iter().sum::<u64>()) {
+        _ if is_blind => Exit::Trouble,
         (Some(_), _) => Exit::Trouble,
         (None, 0) => Exit::Same,
         (None, _) => Exit::Differs,
@@ -202,6 +204,13 @@ impl Facts<'_> {
         match &self.monitor {
             Some(holder) => {
                 writeln!(out, "monitor   running: {}", monitor_text(holder))?;
+                if let Some((reason, since)) = unrecorded(holder) {
+                    let color = style::ERROR;
+                    writeln!(
+                        out,
+                        "record    {color}changes cannot be recorded{color:#} since {since}: {reason}"
+                    )?;
+                }
                 refused_text(&mut out, holder)?;
                 coverage_text(&mut out, holder)?;
             }
@@ -261,6 +270,13 @@ pub fn monitor_text(holder: &str) -> String {
     };
     let actors = object.get("actors").map(|_| format!(", actors by {}", text("actors"))).unwrap_or_default();
     format!("pid {}, {}{actors}, since {}", text("pid"), text("backend"), text("since"))
+}
+
+/// Why the monitor can record nothing, and since when, as the lock's line says.
+fn unrecorded(holder: &str) -> Option<(String, String)> {
+    let object = serde_json::from_str::<Object>(holder).ok()?;
+    let text = |key: &str| Some(escape::for_people(object.get("unrecorded")?[key].as_str()?.as_bytes()));
+    Some((text("reason")?, text("since")?))
 }
 
 /// Why it is not known better who makes a change, as the lock's line says.

@@ -43,7 +43,8 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let since = clock::now();
-    let mut lock = Lock::take(store.dir(), &holder(since, "starting", None, &[])).map_err(in_use)?;
+    let mut holder = Holder::starting(since);
+    let mut lock = Lock::take(store.dir(), &holder.line(true)).map_err(in_use)?;
     let mut text = context.config_text()?;
     let mut coverage = context.coverage(context.parse(&text)?);
     let uncovered: Vec<RawPath> =
@@ -86,21 +87,15 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut loader = config_file::Loader::new(context, text);
     // Where checkpoints go by the config that was read last; it counts when that is applied.
     let read = RefCell::new(None);
-    let mut actors: Option<KnownBy> = None;
     let mut load = |asked| {
         let rules = loader.load(asked)?;
         read.replace(rules.as_ref().map(|rules: &Rules| rules.coverage.config().ledger.clone()));
         Ok(rules)
     };
     let result = started.run(&mut load, &mut |event| {
-        if let Event::Ready { coverage, .. } | Event::Config(Ok(Applied { coverage, .. })) = &event {
-            if let Event::Ready { actors: by, .. } = &event {
-                actors.clone_from(by);
-            }
+        if holder.note(&event) {
             // The shorter one where the disk has no room for more.
-            let backend = backends(coverage);
-            let _ = lock.describe(&holder(since, &backend, actors.as_ref(), coverage))
-                || lock.describe(&holder(since, &backend, actors.as_ref(), &[]));
+            let _ = lock.describe(&holder.line(false)) || lock.describe(&holder.line(true));
         }
         if matches!(event, Event::Config(Ok(_)))
             && let Some(now) = read.take()
@@ -117,25 +112,62 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Same)
 }
 
-/// What others learn of this monitor while it holds the lock; without what watches where if that is too long to be read.
-fn holder(
+/// What others learn of this monitor while it holds the lock.
+struct Holder {
     since: Timestamp,
-    backend: &str,
-    actors: Option<&KnownBy>,
-    coverage: &[watcher::Coverage],
-) -> String {
-    let mut object = Object::new();
-    object.insert("pid".into(), std::process::id().into());
-    object.insert("since".into(), since.to_string().into());
-    object.insert("backend".into(), backend.into());
-    put_source(&mut object, actors);
-    let short = json::line(&object);
-    if coverage.is_empty() {
-        return short;
+    backend: String,
+    actors: Option<KnownBy>,
+    coverage: Vec<watcher::Coverage>,
+    /// Why nothing can be recorded, and since when.
+    unrecorded: Option<(&'static str, Timestamp)>,
+}
+
+impl Holder {
+    fn starting(since: Timestamp) -> Holder {
+        Holder { since, backend: "starting".into(), actors: None, coverage: Vec::new(), unrecorded: None }
     }
-    put_coverage(&mut object, coverage);
-    let line = json::line(&object);
-    if line.len() <= Lock::LONGEST_LINE { line } else { short }
+
+    /// Takes note of what is told. Whether it is another line then.
+    fn note(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Ready { coverage, actors, .. } => {
+                self.actors.clone_from(actors);
+                self.set(coverage);
+            }
+            Event::Config(Ok(Applied { coverage, .. })) => self.set(coverage),
+            Event::Blind { reason, .. } => self.unrecorded = Some((reason, clock::now())),
+            Event::Sighted => self.unrecorded = None,
+            _ => return false,
+        }
+        true
+    }
+
+    fn set(&mut self, coverage: &[watcher::Coverage]) {
+        self.backend = backends(coverage);
+        self.coverage = coverage.to_vec();
+    }
+
+    /// The line; without what watches where if that is too long to be read, or it is to be short.
+    fn line(&self, is_short: bool) -> String {
+        let mut object = Object::new();
+        object.insert("pid".into(), std::process::id().into());
+        object.insert("since".into(), self.since.to_string().into());
+        object.insert("backend".into(), self.backend.clone().into());
+        if let Some((reason, since)) = self.unrecorded {
+            let mut unrecorded = Object::new();
+            unrecorded.insert("reason".into(), reason.into());
+            unrecorded.insert("since".into(), since.to_string().into());
+            object.insert("unrecorded".into(), unrecorded.into());
+        }
+        put_source(&mut object, self.actors.as_ref());
+        let short = json::line(&object);
+        if is_short || self.coverage.is_empty() {
+            return short;
+        }
+        put_coverage(&mut object, &self.coverage);
+        let line = json::line(&object);
+        if line.len() <= Lock::LONGEST_LINE { line } else { short }
+    }
 }
 
 /// How it is known who makes a change, and why not by something better.
