@@ -73,7 +73,7 @@ fn details_that_are_too_old_go_and_nothing_else_passes_for_deleted() {
     // One more that is deleted is found, whatever else goes with it.
     let database = rusqlite::Connection::open(machine.state_dir().join("waxseal.db")).unwrap();
     database
-        .execute_batch("UPDATE leaf SET bytes = NULL WHERE seq IN (SELECT max(seq) - 3 FROM leaf)")
+        .execute_batch("UPDATE leaf SET bytes = NULL WHERE seq IN (SELECT max(seq) - 1 FROM leaf)")
         .unwrap();
     drop(database);
     assert_eq!(proof(1)["outcome"], "broken");

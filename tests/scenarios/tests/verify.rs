@@ -74,9 +74,9 @@ fn put(machine: &Machine, bytes: &[u8]) {
 fn what_was_recorded_is_proven_beside_a_running_monitor() {
     let (machine, kept) = sealed();
     let lines = verify(&machine, &[], 0);
-    assert_eq!((&lines[0]["trust"], lines[0]["leaves"].as_u64()), (&"own".into(), Some(4)));
+    assert_eq!((&lines[0]["trust"], lines[0]["leaves"].as_u64()), (&"own".into(), Some(6)));
     let output = machine.waxseal(["verify"]).expect_code(0);
-    assert!(output.text().starts_with("proven: 4 of 4 leaves of the log"), "{output:?}");
+    assert!(output.text().starts_with("proven: 6 of 6 leaves of the log"), "{output:?}");
     assert!(output.stderr.contains("proves nothing against whoever could replace those"), "{output:?}");
     let lines = verify(&machine, &by(&kept), 0);
     assert_eq!((&lines[0]["trust"], lines[0]["kept"].as_u64()), (&"given".into(), Some(2)));
@@ -95,7 +95,7 @@ fn what_was_recorded_is_proven_beside_a_running_monitor() {
         checkpoint.as_os_str(),
     ];
     let lines = verify(&machine, &arguments, 0);
-    assert_eq!(lines[0]["kept"].as_u64(), Some(4));
+    assert_eq!(lines[0]["kept"].as_u64(), Some(6));
     assert_eq!(lines[0]["leaves"], lines[0]["proven"]);
     // It goes on.
     write(machine.at("file"), "zz");
@@ -108,10 +108,14 @@ fn what_was_recorded_is_proven_beside_a_running_monitor() {
 fn what_was_changed_by_hand_is_named() {
     for (damage, about, word) in [
         ("UPDATE leaf SET bytes = (SELECT bytes FROM leaf WHERE seq = 3) WHERE seq = 2", "log", "leaf 2"),
-        ("DELETE FROM leaf WHERE seq = 3", "log", "the log ends after 3 leaves"),
+        ("DELETE FROM leaf WHERE seq = 5", "log", "the log ends after 5 leaves"),
         ("UPDATE change SET severity = 0, severity_text = 'info' WHERE id = 1", "change", "change c1"),
         ("UPDATE change SET status = 'resolved', closed = 1 WHERE id = 2", "change", "change c2"),
-        ("DELETE FROM change WHERE id = 2", "change", "change c2: leaf 3 tells of it"),
+        ("DELETE FROM change WHERE id = 2", "change", "change c2: leaf 4 tells of it"),
+        ("UPDATE scan SET outcome = 'intact' WHERE id = 2", "scan", "the table of scans: row 2"),
+        ("DELETE FROM scan", "scan", "the table of scans: leaf 5 tells of a row that is not there"),
+        ("UPDATE change_set SET last = last + 1 WHERE id = 1", "set", "the table of change sets: row 1"),
+        ("INSERT INTO change_set VALUES(9, 'x', 1, 1)", "set", "row 9"),
         ("DELETE FROM node WHERE id = 1", "baseline", "missing"),
         ("UPDATE baseline SET root = zeroblob(32)", "baseline", "the stored root hash is not the one"),
         ("UPDATE baseline SET note = 'better'", "baseline", "the table says something else"),
@@ -228,7 +232,7 @@ fn what_cannot_be_looked_at_is_trouble() {
         assert!(verify(&machine, &["--checkpoint".as_ref(), file.as_os_str()], 2).is_empty());
     }
     // A checkpoint whose signature was changed is of nobody's log.
-    let note = machine.waxseal(["log", "checkpoint"]).expect_code(0).text().replace("\n4\n", "\n3\n");
+    let note = machine.waxseal(["log", "checkpoint"]).expect_code(0).text().replace("\n6\n", "\n3\n");
     let file = machine.home().join("changed");
     fs::write(&file, note).unwrap();
     let arguments = [&by(&kept)[..], &["--checkpoint".as_ref(), file.as_os_str()]].concat();
