@@ -1,12 +1,13 @@
 //! Checkpoints on their way to where they are kept.
 //!
-//! In: the newest checkpoint on record, and the places for it. Out: a copy in each place, and on record how far each place is.
+//! In: the newest checkpoint on record, and the places for it (directories, programs, witnesses). Out: a copy in each place, and on record how far each place is.
 //! Each place has a thread of its own, which waits for the record to grow and for nobody else: a place that is slow, gone or hostile
 //! keeps neither the engine nor the other places waiting. Only the newest checkpoint is sent; it proves all before it.
 
+use crate::witness::{Cosigned, Witness};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -18,7 +19,8 @@ use waxseal_store::{Growth, Newest, Store};
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait after failures.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-const STACK: usize = 512 * 1024;
+/// TLS takes much of it without optimization.
+const STACK: usize = 2 * 1024 * 1024;
 
 /// A place for checkpoints.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub enum To {
     Directory(PathBuf),
     /// A program with its arguments, which gets the checkpoint on its standard input.
     Command(Vec<String>),
+    /// A witness, which cosigns it.
+    Witness(Box<Witness>),
 }
 
 /// What became of a place; told when it changes.
@@ -158,15 +162,13 @@ impl Worker {
     fn catch_up(&mut self, ending: bool) -> Option<Instant> {
         let outcome = match self.pending() {
             Ok(None) => return None,
-            Ok(Some(newest)) => self.send(&newest, ending).map(|()| newest.size),
+            Ok(Some(pending)) => self.send(&pending, ending),
             Err(error) => Err(error),
         };
-        let now = clock::now();
-        // What cannot be put on record is sent again, which does no harm.
-        let _ = match &outcome {
-            Ok(size) => self.store.anchor_arrived(&self.place.name, *size, now),
-            Err(error) => self.store.anchor_failed(&self.place.name, error, now),
-        };
+        if let Err(error) = &outcome {
+            // It is told as well.
+            let _ = self.store.anchor_failed(&self.place.name, error, clock::now());
+        }
         let (is_good, was_good) = (outcome.is_ok(), self.failures == 0);
         if is_good != was_good {
             (self.tell)(News { place: self.place.name.clone(), outcome });
@@ -177,35 +179,57 @@ impl Worker {
         (!is_good).then_some(self.next)
     }
 
-    fn pending(&self) -> Result<Option<Newest>, String> {
+    fn pending(&self) -> Result<Option<Pending>, String> {
         let newest = self.store.newest_checkpoint().map_err(|error| error.to_string())?;
         let arrived = self.store.anchored().map_err(|error| error.to_string())?;
         let own = arrived.iter().find(|anchored| anchored.name == self.place.name);
-        let size = own.filter(|anchored| anchored.error.is_none()).and_then(|anchored| anchored.size);
-        Ok(newest.filter(|newest| size != Some(newest.size)))
+        let arrived = own.and_then(|anchored| anchored.size);
+        let is_failing = own.is_some_and(|anchored| anchored.error.is_some());
+        let newest = newest.filter(|newest| is_failing || arrived != Some(newest.size));
+        Ok(newest.map(|newest| Pending { newest, arrived: arrived.unwrap_or(0) }))
     }
 
-    fn send(&self, newest: &Newest, ending: bool) -> Result<(), String> {
+    /// Sends it, and puts on record that it arrived: how many leaves it covers.
+    fn send(&self, pending: &Pending, ending: bool) -> Result<u64, String> {
         let mut timeout = self.place.timeout;
         if ending {
             let patience = self.team.patience.load(Ordering::Acquire) as u64;
             // Something must be left for putting it on record.
             timeout = timeout.min(Duration::from_millis(patience * 9 / 10));
         }
-        send(&self.place.to, newest, timeout)
+        let (name, newest) = (&self.place.name, &pending.newest);
+        let (size, recorded) = match &self.place.to {
+            To::Directory(path) => {
+                put(path, newest)?;
+                (newest.size, self.store.anchor_arrived(name, newest.size, clock::now()))
+            }
+            To::Command(argv) => {
+                command::feed(argv, newest.note.as_bytes(), timeout).map_err(|error| error.to_string())?;
+                (newest.size, self.store.anchor_arrived(name, newest.size, clock::now()))
+            }
+            To::Witness(witness) => {
+                let Cosigned { newest, line } = witness.cosign(&self.store, pending.arrived, timeout)?;
+                (newest.size, self.store.witness_cosigned(name, &newest, &line, clock::now()))
+            }
+        };
+        // It is sent again then, which does no harm.
+        recorded.map_err(|error| format!("that it arrived cannot be recorded: {error}"))?;
+        Ok(size)
     }
 }
 
-/// Sends one checkpoint to one place.
-fn send(to: &To, newest: &Newest, timeout: Duration) -> Result<(), String> {
-    let bytes = newest.note.as_bytes();
-    match to {
-        To::Directory(path) => {
-            let name = format!("{:020}.checkpoint", newest.size);
-            medium::put_once(path, &name, bytes).map(drop).map_err(|error| format!("{name}: {error}"))
-        }
-        To::Command(argv) => command::feed(argv, bytes, timeout).map_err(|error| error.to_string()),
-    }
+/// What a place has not got.
+struct Pending {
+    newest: Newest,
+    /// How many leaves the checkpoint covers that arrived there last.
+    arrived: u64,
+}
+
+/// Puts a checkpoint into a directory.
+fn put(directory: &Path, newest: &Newest) -> Result<(), String> {
+    let name = format!("{:020}.checkpoint", newest.size);
+    let put = medium::put_once(directory, &name, newest.note.as_bytes());
+    put.map(drop).map_err(|error| format!("{name}: {error}"))
 }
 
 /// How long to wait after so many failures, a quarter more or less: many machines must not come back at once.
@@ -235,13 +259,11 @@ mod tests {
     fn a_directory_gets_a_file_for_each_size() {
         let newest = |size, note: &str| Newest { size, note: note.into() };
         let home = std::env::temp_dir().join(format!("waxseal-publish-{}", std::process::id()));
-        let to = To::Directory(home.clone());
-        let long = Duration::from_secs(60);
-        assert!(send(&to, &newest(1, "one"), long).is_err(), "it is not made where the medium is gone");
+        assert!(put(&home, &newest(1, "one")).is_err(), "it is not made where the medium is gone");
         waxseal_store::state_dir::make_directories(&home).unwrap();
-        send(&to, &newest(1, "one"), long).unwrap();
-        send(&to, &newest(1, "one"), long).unwrap();
-        let error = send(&to, &newest(1, "two"), long).unwrap_err();
+        put(&home, &newest(1, "one")).unwrap();
+        put(&home, &newest(1, "one")).unwrap();
+        let error = put(&home, &newest(1, "two")).unwrap_err();
         assert!(error.contains("says something else"), "{error}");
         let name = home.join("00000000000000000001.checkpoint");
         assert_eq!(waxseal_store::state_dir::read_text(&name).unwrap(), "one");

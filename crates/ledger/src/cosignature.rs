@@ -60,6 +60,11 @@ impl WitnessKey {
         &self.name
     }
 
+    /// The id of the key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
     fn time_of(&self, text: &str, signature: &[u8]) -> Option<u64> {
         let (time, signature) = signature.split_first_chunk::<8>()?;
         let time = u64::from_be_bytes(*time);
@@ -118,6 +123,24 @@ pub fn with_answer(note: &str, answer: &str) -> Result<String, NoteError> {
     } else {
         Err(NoteError::Malformed("the answer of a witness has an empty line"))
     }
+}
+
+/// What a witness's answer says of the checkpoint that it was asked about: its own line, with a newline. Whatever else is in
+/// the answer is by nobody who was asked.
+///
+/// # Errors
+/// When the answer is not lines of signatures, the witness's line does not verify ([`NoteError::Invalid`]), or it has none
+/// ([`NoteError::Unsigned`]).
+pub fn own_line(note: &str, answer: &str, witness: &WitnessKey) -> Result<String, NoteError> {
+    let before = UnverifiedNote::parse(note)?.claimed_signatures().len();
+    let longer = UnverifiedNote::parse(with_answer(note, answer)?)?;
+    if cosignatures(&longer, std::slice::from_ref(witness))?.is_empty() {
+        return Err(NoteError::Unsigned);
+    }
+    let added = longer.claimed_signatures().iter().skip(before);
+    let own = added.zip(answer.split_inclusive('\n'));
+    let mut own = own.filter(|(line, _)| line.name == witness.name && line.id == witness.id);
+    own.next().map(|(_, text)| text.to_owned()).ok_or(NoteError::Unsigned)
 }
 
 /// The verifier key line, without a line ending.
@@ -194,6 +217,25 @@ mod tests {
             &format!("{answer}\n{answer}"),
         ] {
             assert!(with_answer(note, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn of_an_answer_only_the_lines_of_the_witness_are_taken() {
+        let witness = WitnessKey::parse(WITNESS).unwrap();
+        let (note, answer) = NOTE.split_at(NOTE.find("— witness").unwrap());
+        assert_eq!(own_line(note, answer, &witness).as_deref(), Ok(answer));
+        // Another one may forge a line of the log's.
+        let stranger = "— waxseal.example/host/alpha AAAAAAAA\n";
+        for more in [format!("{stranger}{answer}"), format!("{answer}{stranger}")] {
+            assert_eq!(own_line(note, &more, &witness).as_deref(), Ok(answer));
+        }
+        assert_eq!(own_line(note, stranger, &witness), Err(NoteError::Unsigned));
+        let (start, signature) = answer.split_at(answer.len() - 10);
+        let lie = format!("{start}{}", signature.replacen(char::is_alphanumeric, "+", 1));
+        assert!(matches!(own_line(note, &lie, &witness), Err(NoteError::Invalid { .. })), "{lie}");
+        for bad in ["", "404\n", answer.trim_end()] {
+            assert!(own_line(note, bad, &witness).is_err(), "{bad:?}");
         }
     }
 

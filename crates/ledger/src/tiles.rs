@@ -10,9 +10,10 @@
 //! | `tile/<level>/<n>` | the hashes `256 n` to `256 n + 255` of a level ([`crate::merkle`]), 32 bytes each |
 //! | `tile/entries/<n>` | the leaves `256 n` to `256 n + 255`: length (2 bytes, big-endian) and bytes each |
 //! | `…/<n>.p/<w>` | the same of the last one, which has only `w` |
+//! | `waxseal/cosigned/<id>` | the newest checkpoint that a witness cosigned, by the id of its key |
 //! | `waxseal/entries/<n>` | what is left of a bundle of which details were deleted: number in the bundle (1 byte), length, bytes each |
 //!
-//! `<n>` is written in groups of three digits, all but the last after an `x`: `000`, `x001/234`. The last line is no part of
+//! `<n>` is written in groups of three digits, all but the last after an `x`: `000`, `x001/234`. The last two lines are no part of
 //! the specification; other tools find such a bundle missing, as pruned ones are.
 
 mod verify;
@@ -22,6 +23,7 @@ pub use verify::verify;
 pub use write::{ExportError, Exporter};
 
 use crate::merkle::{Hashes, WIDTH};
+use crate::vkey::KeyId;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -29,6 +31,9 @@ use waxseal_model::Digest;
 
 /// The name of the checkpoint's file.
 pub const CHECKPOINT: &str = "checkpoint";
+
+/// Where the checkpoints lie that witnesses cosigned; how the names of their files begin.
+pub const COSIGNED: &str = "waxseal/cosigned/";
 
 /// The longest bundle of 256 entries, in bytes: each has a length of two bytes and at most 65535.
 const MAX_BUNDLE: usize = 256 * (3 + 65_535);
@@ -91,6 +96,11 @@ pub fn entries_path(index: u64, width: u16) -> String {
 /// The name of what is left of a bundle.
 pub fn remains_path(index: u64, width: u16) -> String {
     path("waxseal/entries", index, width)
+}
+
+/// The name of the newest checkpoint that a witness with a key of this id cosigned. Unlike other files it changes.
+pub fn cosigned_path(id: KeyId) -> String {
+    format!("{COSIGNED}{id}")
 }
 
 fn path(start: &str, index: u64, width: u16) -> String {

@@ -13,11 +13,12 @@ mod problem;
 pub use problem::{Anchor, Problem};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::cosignature::{WitnessKey, cosignatures};
 use crate::epoch::{Announcement, Chain, ChainError, Position};
 use crate::leaf::{Event, Leaf, LeafError};
 use crate::merkle::{Edge, leaf_hash};
 use crate::note::UnverifiedNote;
-use crate::vkey::VerifierKey;
+use crate::vkey::{Name, VerifierKey};
 use std::time::Duration;
 use waxseal_model::{Digest, Timestamp};
 
@@ -34,22 +35,35 @@ pub struct Trust {
     host: VerifierKey,
     first: Option<VerifierKey>,
     kept: Vec<Checkpoint>,
+    witnesses: Vec<WitnessKey>,
 }
 
 impl Trust {
     /// Belief in a host's key. The log's first leaf is signed by it, and nothing tells that log from another one that the
     /// same key began: keep a checkpoint, or the verification file.
     pub fn new(host: VerifierKey) -> Trust {
-        Trust { host, first: None, kept: Vec::new() }
+        Trust { host, first: None, kept: Vec::new(), witnesses: Vec::new() }
     }
 
     pub(crate) fn with_first(host: VerifierKey, first: VerifierKey, checkpoint: Checkpoint) -> Trust {
-        Trust { host, first: Some(first), kept: vec![checkpoint] }
+        Trust { host, first: Some(first), kept: vec![checkpoint], witnesses: Vec::new() }
     }
 
     /// The host's key.
     pub fn host(&self) -> &VerifierKey {
         &self.host
+    }
+
+    /// Adds a witness: a checkpoint that it cosigned is believed like one that was kept, and must have come with the log.
+    pub fn believe(&mut self, witness: WitnessKey) {
+        if !self.witnesses.contains(&witness) {
+            self.witnesses.push(witness);
+        }
+    }
+
+    /// The witnesses that are believed.
+    pub fn witnesses(&self) -> &[WitnessKey] {
+        &self.witnesses
     }
 
     /// The checkpoints that were kept.
@@ -68,6 +82,17 @@ impl Trust {
     }
 }
 
+/// What a witness that is believed says of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosigned {
+    /// Which.
+    pub witness: Name,
+    /// When it said so last, by its own clock.
+    pub time: Timestamp,
+    /// How many leaves its checkpoint covers.
+    pub size: u64,
+}
+
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -83,6 +108,8 @@ pub struct Report {
     pub last: Option<Timestamp>,
     /// The log's own checkpoint, if it is one.
     pub checkpoint: Option<Checkpoint>,
+    /// What the witnesses that are believed say, each at most once.
+    pub cosigned: Vec<Cosigned>,
     /// The number of the last epoch.
     pub epoch: Option<u64>,
     /// Leaves of versions or kinds that this program does not know: proven, and not understood.
@@ -104,6 +131,25 @@ impl Report {
     pub fn is_proven(&self) -> bool {
         self.problems.is_empty() && self.more == 0
     }
+}
+
+/// What is compared, the largest last to be looked at; at the same size what was kept before what the machine says of itself.
+fn sort(anchors: &mut [(u64, Digest, Anchor)]) {
+    anchors.sort_by_key(|(size, _, anchor)| (std::cmp::Reverse(*size), *anchor != Anchor::Own));
+}
+
+/// The checkpoint of this host that the witness has cosigned, and when; none when it has not.
+fn cosigned(
+    note: &[u8],
+    host: &VerifierKey,
+    witness: &WitnessKey,
+) -> Result<Option<(Checkpoint, Timestamp)>, CheckpointError> {
+    // That the log's own is no checkpoint has been said.
+    let Ok(parsed) = UnverifiedNote::parse(note) else { return Ok(None) };
+    let Some(own) = cosignatures(&parsed, std::slice::from_ref(witness))?.pop() else { return Ok(None) };
+    // The format has no later times than these.
+    let time = Timestamp::new(i64::try_from(own.time).unwrap_or(i64::MAX), 0);
+    Ok(Some((Checkpoint::open(note, &[host])?, time)))
 }
 
 /// A log on its way through verification.
@@ -156,6 +202,7 @@ struct Named {
 /// What the report says that nothing else depends on.
 #[derive(Debug, Clone, Default)]
 struct Notes {
+    cosigned: Vec<Cosigned>,
     unknown: u64,
     clock_set_back: u64,
     restarts: Vec<u64>,
@@ -189,8 +236,7 @@ impl Walk {
         let kept = trust.kept.iter().map(|kept| (kept.size, kept.root, Anchor::Kept));
         let mut anchors: Vec<_> = kept.collect();
         anchors.extend(own.as_ref().map(|own| (own.size, own.root, Anchor::Own)));
-        // What was kept is looked at before what the machine says of itself.
-        anchors.sort_by_key(|(size, _, anchor)| (std::cmp::Reverse(*size), *anchor == Anchor::Kept));
+        sort(&mut anchors);
         Walk {
             first: trust.first.clone(),
             chain: Chain::new(trust.host.clone()),
@@ -210,6 +256,40 @@ impl Walk {
             restarted: Vec::new(),
             report,
         }
+    }
+
+    /// Takes the checkpoints that came with the log besides its own, and what the witnesses that are believed say of all of
+    /// them. Before the first leaf.
+    pub fn cosigned(&mut self, trust: &Trust, others: impl IntoIterator<Item = Vec<u8>>) {
+        if trust.witnesses.is_empty() {
+            return;
+        }
+        let mut notes = vec![self.note.clone()];
+        notes.extend(others);
+        for witness in &trust.witnesses {
+            let (mut newest, mut failed) = (None::<Cosigned>, false);
+            for note in &notes {
+                match cosigned(note, trust.host(), witness) {
+                    Ok(Some((checkpoint, time))) => {
+                        let Checkpoint { size, root, .. } = checkpoint;
+                        self.anchors.push((size, root, Anchor::Cosigned));
+                        if newest.as_ref().is_none_or(|newest| (newest.size, newest.time) < (size, time)) {
+                            newest = Some(Cosigned { witness: witness.name().clone(), time, size });
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        failed = true;
+                        self.report.add(Problem::Cosigned { witness: witness.name().clone(), error });
+                    }
+                }
+            }
+            if newest.is_none() && !failed {
+                self.report.add(Problem::NotCosigned(witness.name().clone()));
+            }
+            self.report.cosigned.extend(newest);
+        }
+        sort(&mut self.anchors);
     }
 
     /// Adds what whoever reads the leaves has found.
@@ -379,12 +459,13 @@ impl Walk {
             }
             return;
         }
-        let vouched = anchor == Anchor::Kept || (self.restarted.is_empty() && !self.rewritten);
+        let is_kept = matches!(anchor, Anchor::Kept | Anchor::Cosigned);
+        let vouched = is_kept || (self.restarted.is_empty() && !self.rewritten);
         if vouched {
             self.proven = self.proven.max(size);
             self.unproven_since = None;
         }
-        if anchor == Anchor::Kept {
+        if is_kept {
             let accepted = self.restarted.drain(..).map(|(index, _)| index);
             self.report.restarts.extend(accepted);
         }
@@ -443,7 +524,7 @@ impl Walk {
         if size == 0 {
             self.report.add(Problem::FirstKey);
         }
-        let Notes { unknown, clock_set_back, restarts, problems, more } = self.report;
+        let Notes { cosigned, unknown, clock_set_back, restarts, problems, more } = self.report;
         Report {
             size,
             root: self.edge.root(),
@@ -451,6 +532,7 @@ impl Walk {
             unproven_since: self.unproven_since,
             last: self.last,
             checkpoint: self.own,
+            cosigned,
             epoch: self.chain.current().map(|(number, _)| number),
             unknown,
             deleted,

@@ -261,6 +261,13 @@ pub enum PublishTo {
     Directory(String),
     /// A program by its absolute path, with its arguments: the checkpoint is its standard input.
     Command(Vec<String>),
+    /// A witness as C2SP tlog-witness has them.
+    Witness {
+        /// Its submission prefix, an address of http or https without a slash at its end.
+        url: String,
+        /// Its verifier key line. That it is one is not looked at here.
+        key: String,
+    },
 }
 
 impl PublishTo {
@@ -269,6 +276,7 @@ impl PublishTo {
         match self {
             PublishTo::Directory(_) => "directory",
             PublishTo::Command(_) => "command",
+            PublishTo::Witness { .. } => "witness",
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) const UNUSED: &[&str] =
     &["evidence", "alerts", "channel", "route", "log", "explain", "reputation", "dashboard", "fleet"];
 
 /// The kinds of `[[ledger.publish]]` with the keys that each takes besides `name`, `kind` and `timeout`.
-pub(crate) const PUBLISH_KINDS: [(&str, &[Key]); 2] = [
+pub(crate) const PUBLISH_KINDS: [(&str, &[Key]); 3] = [
     (
         "directory",
         &[open("path", Path, "\"/media/anchor/waxseal\"", "A directory that exists on the medium.")],
@@ -104,6 +104,18 @@ pub(crate) const PUBLISH_KINDS: [(&str, &[Key]); 2] = [
     (
         "command",
         &[open("argv", Command, "[\"/usr/local/bin/keep\", \"--now\"]", "The program and its arguments.")],
+    ),
+    (
+        "witness",
+        &[
+            open("url", Url, "\"https://witness.example\"", "Its submission prefix."),
+            open(
+                "key",
+                Text,
+                "\"witness.example/w1+20324abe+BCmsuuFBvMrwsi4alNNNC8c2HlJtC/4SyJeUvJMilm3X\"",
+                "Its verifier key.",
+            ),
+        ],
     ),
 ];
 

@@ -199,6 +199,10 @@ fn show_ledger(out: &mut String, config: &Config) {
         match &publish.to {
             PublishTo::Directory(path) => line(out, "path", &quote(path)),
             PublishTo::Command(argv) => line(out, "argv", &quote_list(argv)),
+            PublishTo::Witness { url, key } => {
+                line(out, "url", &quote(url));
+                line(out, "key", &quote(key));
+            }
         }
         line(out, "timeout", &quote(&units::format_duration(publish.timeout)));
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use waxseal_ledger::Checkpoint;
 use waxseal_ledger::note::UnverifiedNote;
-use waxseal_model::Timestamp;
+use waxseal_model::{Digest, Timestamp};
 
 /// The newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,22 @@ pub struct Newest {
     pub size: u64,
     /// The signed note.
     pub note: String,
+}
+
+/// A checkpoint that a witness cosigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The checkpoint as the log has signed it, a note.
+    pub note: String,
+    /// The witness's line for it, with a newline.
+    pub line: String,
+}
+
+impl Cosigned {
+    /// The note with the line of the witness.
+    pub fn whole(&self) -> String {
+        format!("{}{}", self.note, self.line)
+    }
 }
 
 /// How far a place for checkpoints is.
@@ -36,6 +52,13 @@ pub struct Anchored {
     pub since: Option<Timestamp>,
 }
 
+fn newest(note: String) -> Result<Newest, StoreError> {
+    let damaged = |error: String| StoreError::Damaged(error);
+    let claimed = UnverifiedNote::parse(&note).map_err(|error| damaged(error.to_string()))?;
+    let claimed = Checkpoint::claimed(&claimed).map_err(|error| damaged(error.to_string()))?;
+    Ok(Newest { size: claimed.size, note })
+}
+
 impl Store {
     /// The newest checkpoint; `None` when there is no log yet.
     ///
@@ -43,10 +66,32 @@ impl Store {
     /// As the database says, or when it is no checkpoint.
     pub fn newest_checkpoint(&self) -> Result<Option<Newest>, StoreError> {
         let Some(note) = self.checkpoint()? else { return Ok(None) };
-        let damaged = |error: String| StoreError::Damaged(error);
-        let claimed = UnverifiedNote::parse(&note).map_err(|error| damaged(error.to_string()))?;
-        let claimed = Checkpoint::claimed(&claimed).map_err(|error| damaged(error.to_string()))?;
-        Ok(Some(Newest { size: claimed.size, note }))
+        newest(note).map(Some)
+    }
+
+    /// The newest checkpoint, with the proof that the log of `seen` leaves is its beginning: none where that is as large, larger
+    /// or empty. `None` when there is no log yet.
+    ///
+    /// # Errors
+    /// As the database says, or when something of the log is missing.
+    pub fn newest_since(&self, seen: u64) -> Result<Option<(Newest, Vec<Digest>)>, StoreError> {
+        self.log_snapshot(|log| {
+            let Some(note) = log.checkpoint()? else { return Ok(None) };
+            let newest = newest(note)?;
+            let proof = match (1..newest.size).contains(&seen) {
+                true => log.consistency(seen, newest.size)?,
+                false => Vec::new(),
+            };
+            Ok(Some((newest, proof)))
+        })
+    }
+
+    /// The last checkpoint that each witness cosigned, in the order of their names.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn cosigned(&self) -> Result<Vec<Cosigned>, StoreError> {
+        self.log_snapshot(|log| log.cosigned())
     }
 
     /// How far all places are, also those that the config no longer has.
@@ -79,6 +124,23 @@ impl Store {
                    DO UPDATE SET size = excluded.size, time = excluded.time, error = NULL, since = NULL";
         self.writer().execute(sql, (name, number(size), time.as_micros()))?;
         Ok(())
+    }
+
+    /// A witness has cosigned this checkpoint.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn witness_cosigned(
+        &self,
+        name: &str,
+        newest: &Newest,
+        line: &str,
+        time: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO cosigned(name, note, line) VALUES (?1, ?2, ?3) ON CONFLICT(name) \
+                   DO UPDATE SET note = excluded.note, line = excluded.line";
+        self.writer().execute(sql, (name, &newest.note, line))?;
+        self.anchor_arrived(name, newest.size, time)
     }
 
     /// An attempt failed.

@@ -27,7 +27,7 @@ pub mod state_dir;
 mod testing;
 mod tracked;
 
-pub use anchors::{Anchored, Growth, Newest, Seen};
+pub use anchors::{Anchored, Cosigned, Growth, Newest, Seen};
 pub use approve::{Approved, Decider};
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};

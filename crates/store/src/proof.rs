@@ -216,6 +216,10 @@ fn walk(log: &LogSnapshot<'_>, trust: &Trust) -> Result<Looked, StoreError> {
         }
     };
     let mut walk = Walk::new(trust, note);
+    match told(|| log.cosigned())? {
+        Ok(cosigned) => walk.cosigned(trust, cosigned.iter().map(|one| one.whole().into_bytes())),
+        Err(why) => problems.push(Problem::Database(why)),
+    }
     let (mut agreement, mut edge, mut levels) = (Agreement::default(), Edge::new(), BTreeMap::new());
     let (mut next, mut last_key) = (0, None);
     let read = told(|| {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
 /// Raised whenever the tables change; older versions are migrated, newer ones refused.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
 /// `docs/baseline-format.md` describes; everything else is readable as it stands.
@@ -57,6 +57,11 @@ const ANCHOR: &str = "
 CREATE TABLE anchor(name TEXT PRIMARY KEY, size INTEGER, time INTEGER, error TEXT, since INTEGER) WITHOUT ROWID;
 ";
 
+/// The last checkpoint that each witness cosigned, with its line.
+const COSIGNED: &str = "
+CREATE TABLE cosigned(name TEXT PRIMARY KEY, note TEXT NOT NULL, line TEXT NOT NULL) WITHOUT ROWID;
+";
+
 /// Makes the tables in a new file.
 pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     // Before there is a table: what retention frees goes back to the disk in portions.
@@ -66,11 +71,13 @@ pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(LOG)?;
     connection.execute_batch(ANCHOR)?;
+    connection.execute_batch(COSIGNED)?;
     Ok(())
 }
 
 /// What each version changed, from the first one on.
-const STEPS: [&str; VERSION as usize - 1] = ["ALTER TABLE change ADD COLUMN actors TEXT", LOG, ANCHOR];
+const STEPS: [&str; VERSION as usize - 1] =
+    ["ALTER TABLE change ADD COLUMN actors TEXT", LOG, ANCHOR, COSIGNED];
 
 /// Brings the tables of an older version up to date.
 ///
@@ -111,11 +118,11 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
         }
     }
     let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint','anchor')",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint','anchor','cosigned')",
         [],
         |row| row.get(0),
     )?;
-    if tables == 12 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+    if tables == 13 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
 /// What the file has besides our tables and indexes, or has of them in another form: a trigger, say, which would act on whatever
@@ -181,9 +188,9 @@ mod tests {
     fn files_of_others_and_of_later_versions_are_refused() {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
-        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 5"));
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 6"));
         assert!(
-            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 5"),
+            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 6"),
             "{error}"
         );
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
@@ -195,12 +202,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = state_below(home.path());
         drop(store_in(&dir));
-        sql(&dir, "DROP TABLE anchor; PRAGMA user_version = 3");
+        sql(&dir, "DROP TABLE cosigned; PRAGMA user_version = 4");
+        assert_eq!(Store::open(&dir).unwrap().cosigned().unwrap(), []);
+        sql(&dir, "DROP TABLE cosigned; DROP TABLE anchor; PRAGMA user_version = 3");
         assert_eq!(Store::open(&dir).unwrap().anchored().unwrap(), []);
-        sql(&dir, "DROP TABLE anchor");
+        sql(&dir, "DROP TABLE cosigned; DROP TABLE anchor");
         sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint; PRAGMA user_version = 2");
         assert_eq!(Store::open(&dir).unwrap().log_size().unwrap(), 0);
-        sql(&dir, "DROP TABLE anchor; DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint");
+        sql(
+            &dir,
+            "DROP TABLE cosigned; DROP TABLE anchor; DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint",
+        );
         sql(&dir, "ALTER TABLE change DROP COLUMN actors; PRAGMA user_version = 1");
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.count_open().unwrap(), [0; 5]);

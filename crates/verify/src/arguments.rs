@@ -6,12 +6,13 @@ use std::path::PathBuf;
 const HELP: &str = "\
 Proves a log that `waxseal log export` wrote, offline.
 
-Usage: waxseal-verify [--verification FILE] [--public-key FILE] [--checkpoint FILE]… DIR
+Usage: waxseal-verify [--verification FILE] [--public-key FILE] [--checkpoint FILE]… [--witness FILE]… DIR
 
   DIR                    the export
   --verification FILE    the verification file that was kept when the log began
   --public-key FILE      the host's verifier key, one line; instead of the verification file, or to compare it with
   --checkpoint FILE      a checkpoint that was kept; may be given several times. The newest one proves most
+  --witness FILE         the verifier key of a witness that has to have cosigned the log, one line; may be given several times
   -h, --help             this text
   -V, --version          the version
 
@@ -37,6 +38,8 @@ pub struct Arguments {
     pub public_key: Option<PathBuf>,
     /// Checkpoints that were kept.
     pub checkpoints: Vec<PathBuf>,
+    /// The files with the verifier keys of witnesses.
+    pub witnesses: Vec<PathBuf>,
 }
 
 /// Reads the command line.
@@ -63,6 +66,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             }
             "--verification" => out.verification = Some(value()?),
             "--public-key" => out.public_key = Some(value()?),
+            "--witness" => out.witnesses.push(value()?),
             "--checkpoint" => out.checkpoints.push(value()?),
             _ => return Err(format!("{text:?} is not an option (see --help)")),
         }
@@ -84,9 +88,11 @@ mod tests {
 
     #[test]
     fn options_stand_anywhere() {
-        let arguments = parsed("--checkpoint a dir --public-key k --checkpoint b --verification v").unwrap();
+        let arguments =
+            parsed("--checkpoint a dir --public-key k --checkpoint b --witness w --verification v").unwrap();
         assert_eq!(arguments.export, PathBuf::from("dir"));
         assert_eq!(arguments.checkpoints, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(arguments.witnesses, [PathBuf::from("w")]);
         assert_eq!((arguments.public_key, arguments.verification), (Some("k".into()), Some("v".into())));
         assert_eq!(parsed("-- --dir").unwrap().export, PathBuf::from("--dir"));
     }

@@ -16,6 +16,7 @@ use arguments::{Arguments, Command};
 use directory::Directory;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use waxseal_ledger::cosignature::WitnessKey;
 use waxseal_ledger::verify::Trust;
 use waxseal_ledger::{VerificationFile, VerifierKey, note, tiles};
 
@@ -75,6 +76,10 @@ fn trust(arguments: &Arguments) -> Result<Trust, String> {
     for path in &arguments.checkpoints {
         let note = directory::text(path, note::MAX_LEN)?;
         trust.keep(note).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    for path in &arguments.witnesses {
+        let key = WitnessKey::parse(&directory::text(path, MAX_VKEY)?);
+        trust.believe(key.map_err(|error| format!("{}: {error}", path.display()))?);
     }
     Ok(trust)
 }

@@ -1,7 +1,7 @@
 //! What people are told.
 
 use std::fmt::Write;
-use waxseal_ledger::verify::{Report, Trust};
+use waxseal_ledger::verify::{Cosigned, Report, Trust};
 
 /// The report as text: the contradictions, how far the log is proven, and what that rests on.
 pub fn text(report: &Report, trust: &Trust) -> String {
@@ -28,10 +28,18 @@ pub fn text(report: &Report, trust: &Trust) -> String {
         let _ =
             writeln!(out, "the last leaf is of {last}; a log that was cut back ends earlier than it should");
     }
+    for Cosigned { witness, time, size } in &report.cosigned {
+        let _ = writeln!(
+            out,
+            "at {time} {} had seen {size} leaves of this log, and nothing else",
+            witness.as_str()
+        );
+    }
     match trust.kept().iter().map(|kept| kept.size).max() {
         Some(newest) => {
             let _ = writeln!(out, "the newest checkpoint that was kept covers {newest} leaves");
         }
+        None if !report.cosigned.is_empty() => {}
         None => out.push_str(
             "no checkpoint was kept: this cannot tell the log from another one that the same key began\n",
         ),

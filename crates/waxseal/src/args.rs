@@ -247,6 +247,9 @@ pub struct VerifyArgs {
     /// A checkpoint that was kept; may be given several times. The newest one proves most
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Vec<PathBuf>,
+    /// The verifier key line of a witness that has to have cosigned the log; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub witness: Vec<PathBuf>,
     /// The verification file that was taken away, or the host's verifier key line
     #[arg(long, value_name = "FILE")]
     pub public_key: Option<PathBuf>,

@@ -67,7 +67,9 @@ impl Context {
             let hint = "whoever may write it decides what is watched: `chmod go-w` it";
             warn(&format!("{} may be written to by others: {hint}", self.config_name()));
         }
-        Ok(waxseal_policy::parse(text, &self.config_name())?)
+        let config = waxseal_policy::parse(text, &self.config_name())?;
+        crate::publish::check_keys(&config.ledger).with_context(|| self.config_name())?;
+        Ok(config)
     }
 
     /// The config's path for people.

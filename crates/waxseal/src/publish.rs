@@ -1,10 +1,13 @@
 //! Checkpoints to the places that the config names.
 
 use crate::output::{describe, warn};
+use anyhow::bail;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use waxseal_alert::Witness;
 use waxseal_alert::publish::{News, Place, Publisher, To};
+use waxseal_ledger::cosignature::WitnessKey;
 use waxseal_policy::{Ledger, PublishTo};
 use waxseal_store::{Growth, Store, StoreError};
 
@@ -42,10 +45,31 @@ pub fn places(ledger: &Ledger) -> Vec<Place> {
         let to = match &publish.to {
             PublishTo::Directory(path) => To::Directory(PathBuf::from(path)),
             PublishTo::Command(argv) => To::Command(argv.clone()),
+            PublishTo::Witness { url, key } => {
+                // The config was refused where this is none.
+                let key = WitnessKey::parse(key).ok()?;
+                To::Witness(Box::new(Witness { url: url.clone(), key }))
+            }
         };
-        Place { name: publish.name.clone(), timeout: publish.timeout, to }
+        Some(Place { name: publish.name.clone(), timeout: publish.timeout, to })
     };
-    ledger.publish.iter().map(place).collect()
+    ledger.publish.iter().filter_map(place).collect()
+}
+
+/// Whether the keys of all witnesses are keys.
+///
+/// # Errors
+/// When one is not.
+pub fn check_keys(ledger: &Ledger) -> anyhow::Result<()> {
+    for publish in &ledger.publish {
+        if let PublishTo::Witness { key, .. } = &publish.to
+            && let Err(error) = WitnessKey::parse(key)
+        {
+            let hint = "a witness's key is a line `<name>+<id>+<key>` of the kind for cosignatures";
+            bail!("the place for checkpoints \"{}\": its `key` is none: {error}; {hint}", publish.name);
+        }
+    }
+    Ok(())
 }
 
 fn tell(news: News) {

@@ -22,8 +22,9 @@ mod story;
 pub mod tools;
 pub mod torture;
 mod watching;
+pub mod witness;
 
-pub use binary::waxseal;
+pub use binary::{waxseal, waxseal_verify};
 pub use expect::{Expect, mismatch};
 pub use fuse::{Dead, Fuse};
 pub use machine::{Machine, Output, Running, toml_string, watch};

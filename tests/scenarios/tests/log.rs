@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use waxseal_scenarios::files::*;
-use waxseal_scenarios::{Machine, tools};
+use waxseal_scenarios::{Machine, tools, waxseal_verify};
 
 /// A sealed machine with two files, of which one was changed by a check.
 fn sealed() -> Machine {
@@ -38,18 +38,6 @@ fn words<'w>(words: &'w [&'w str]) -> Vec<&'w OsStr> {
 
 fn kinds(lines: &[Value]) -> Vec<&str> {
     lines.iter().filter_map(|line| line["kind"].as_str()).collect()
-}
-
-fn verifier() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.ancestors().nth(2).unwrap().to_path_buf();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(root).args(["build", "--package", "waxseal-verify"]);
-    build.env("CARGO_TARGET_DIR", profile.parent().unwrap());
-    assert!(build.status().unwrap().success());
-    profile.join("waxseal-verify")
 }
 
 #[test]
@@ -244,9 +232,9 @@ fn an_export_grows_and_is_proven_elsewhere() {
     let run = |code: i32| {
         machine.waxseal(["log".as_ref(), "export".as_ref(), export.as_os_str()]).expect_code(code)
     };
-    let verify = verifier();
+    let verify = waxseal_verify();
     let prove = |code: i32| {
-        let output = Command::new(&verify).arg("--verification").arg(&kept).arg(&export).output().unwrap();
+        let output = Command::new(verify).arg("--verification").arg(&kept).arg(&export).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         if !tools::has("python3") {
             return;

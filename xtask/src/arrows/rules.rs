@@ -23,7 +23,7 @@ pub const ROOMS: &[Room] = &[
     room("explain", 2, &["model", "os"]),
     room("store", 2, &["model", "ledger"]),
     room("engine", 3, &["model", "policy", "ledger", "observe", "explain", "store"]),
-    room("alert", 3, &["model", "os", "store"]),
+    room("alert", 3, &["model", "os", "ledger", "store"]),
     room("reputation", 3, &["model", "store"]),
     room("web", 4, &["model", "store"]),
     room("fleet", 4, &["model", "store", "ledger"]),
@@ -100,7 +100,7 @@ pub const UNSAFE: &[&str] = &["os", "hash"];
 
 /// How many packages `Cargo.lock` may name, ours included, without those that are only there because of `notify`.
 /// Raising it is a decision: say in the commit what the new ones are for.
-pub const PACKAGE_CEILING: usize = 157;
+pub const PACKAGE_CEILING: usize = 186;
 
 /// The packages that `Cargo.lock` names because `notify`, which watches on other systems than Linux, may use them on
 /// some system or with some feature, and that nothing else needs. None of them is built on Linux, and most of them
@@ -123,5 +123,8 @@ pub const OF_NOTIFY: &[&str] = &[
 ];
 
 /// Packages of which two versions are accepted, and why.
-pub const DOUBLES: &[(&str, &str)] =
-    &[("syn", "curve25519-dalek-derive is still on version 2; both run only while building")];
+pub const DOUBLES: &[(&str, &str)] = &[
+    ("getrandom", "ring 0.17 is still on version 0.2, and uses it for one call"),
+    ("syn", "curve25519-dalek-derive is still on version 2; both run only while building"),
+    ("windows-sys", "ring 0.17 is still on version 0.52, on Windows"),
+];

@@ -2,7 +2,8 @@
 
 use super::write::Rows;
 use super::{
-    CHECKPOINT, Get, MAX_BUNDLE, entries, entries_path, remains, remains_path, tile, tile_path, width,
+    CHECKPOINT, Get, MAX_BUNDLE, cosigned_path, entries, entries_path, remains, remains_path, tile,
+    tile_path, width,
 };
 use crate::merkle::{WIDTH, leaf_hash};
 use crate::note;
@@ -24,6 +25,11 @@ where
 {
     let note = files.get(CHECKPOINT, note::MAX_LEN)?.unwrap_or_default();
     let mut walk = Walk::new(trust, note);
+    let mut cosigned = Vec::new();
+    for witness in trust.witnesses() {
+        cosigned.extend(files.get(&cosigned_path(witness.id()), note::MAX_LEN)?);
+    }
+    walk.cosigned(trust, cosigned);
     let size = walk.claimed_size().unwrap_or(0);
     let mut rows = Rows::default();
     let ended = std::thread::scope(|scope| {

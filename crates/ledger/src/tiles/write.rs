@@ -106,6 +106,14 @@ impl<'p, P: Put> Exporter<'p, P> {
         Ok(())
     }
 
+    /// Writes a file that is no part of the tree, such as a checkpoint that was cosigned.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), ExportError<P::Error>> {
+        self.out.put(path, bytes).map_err(ExportError::Put)
+    }
+
     /// Writes what is left, and the log's checkpoint, which must be of the size that was exported.
     ///
     /// # Errors

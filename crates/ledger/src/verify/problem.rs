@@ -2,6 +2,7 @@
 
 use crate::checkpoint::CheckpointError;
 use crate::epoch::ChainError;
+use crate::vkey::Name;
 use std::fmt;
 use waxseal_model::Timestamp;
 use waxseal_model::wire::WireError;
@@ -11,6 +12,8 @@ use waxseal_model::wire::WireError;
 pub enum Anchor {
     /// A checkpoint that was kept somewhere else.
     Kept,
+    /// A checkpoint that came with the log and that a witness has cosigned.
+    Cosigned,
     /// The announcement of the key of this epoch.
     Key(u64),
     /// The log's own checkpoint.
@@ -21,6 +24,7 @@ impl fmt::Display for Anchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Anchor::Kept => f.write_str("the checkpoint that was kept"),
+            Anchor::Cosigned => f.write_str("the checkpoint that a witness has cosigned"),
             Anchor::Key(epoch) => write!(f, "the announcement of the key of epoch {epoch}"),
             Anchor::Own => f.write_str("the log's checkpoint"),
         }
@@ -34,6 +38,17 @@ pub enum Problem {
     /// The log's own checkpoint does not hold.
     #[error("in the log itself, {0}")]
     Checkpoint(CheckpointError),
+    /// A checkpoint that came with the log should be cosigned, and is not as it must be.
+    #[error("the checkpoint that {witness} should have cosigned: {error}")]
+    Cosigned {
+        /// Which witness.
+        witness: Name,
+        /// Why not.
+        error: CheckpointError,
+    },
+    /// A witness that is believed has cosigned nothing that came with the log.
+    #[error("nothing is cosigned by {0}")]
+    NotCosigned(Name),
     /// The first leaf does not announce the first key.
     #[error("the first leaf is not that of the first key: this is no log, or its beginning is gone")]
     FirstKey,

@@ -88,6 +88,7 @@ fn publish(mut table: Table<'_, '_>, seen: &mut HashSet<String>, problems: &mut 
     };
     let own = match &to {
         PublishTo::Directory(path) => path.clone(),
+        PublishTo::Witness { url, .. } => url.clone(),
         PublishTo::Command(argv) => argv.first().cloned().unwrap_or_default(),
     };
     // Whatever is in it, a name is one line without control characters.
@@ -102,6 +103,10 @@ fn publish(mut table: Table<'_, '_>, seen: &mut HashSet<String>, problems: &mut 
 fn target(kind: &str, settings: &Settings) -> Option<PublishTo> {
     match kind {
         "directory" => settings.text("path").map(|path| PublishTo::Directory(path.to_owned())),
+        "witness" => settings
+            .text("url")
+            .zip(settings.text("key"))
+            .map(|(url, key)| PublishTo::Witness { url: url.to_owned(), key: key.to_owned() }),
         _ => settings.texts("argv").map(|argv| PublishTo::Command(argv.to_vec())),
     }
 }

@@ -59,10 +59,13 @@ fn who_may_write_is_read_and_judged() {
 fn places_for_checkpoints_are_read_and_judged() {
     let config = read(WHOLE);
     assert_eq!(config.ledger.publish_every, Duration::from_secs(10));
-    let [usb, command] = &config.ledger.publish[..] else { panic!("{:?}", config.ledger) };
+    let [usb, command, witness] = &config.ledger.publish[..] else { panic!("{:?}", config.ledger) };
     assert_eq!((usb.name.as_str(), usb.timeout), ("usb", Duration::from_secs(5)));
     assert_eq!(usb.to, crate::PublishTo::Directory("/media/usb/waxseal".into()));
     assert_eq!((command.name.as_str(), command.timeout), ("/bin/keep", Duration::from_secs(30)));
+    let url = "https://witness.example/prefix".to_owned();
+    assert_eq!(witness.to, crate::PublishTo::Witness { url: url.clone(), key: "w+00000000+AA".into() });
+    assert_eq!(witness.name, url);
     let with = |text: &str| errors(&format!("[[watch]]\npaths = [\"/etc\"]\n[ledger]\n{text}"));
     for (text, expected) in [
         ("publish_evry = \"1m\"", "did you mean `publish_every`"),
@@ -72,6 +75,8 @@ fn places_for_checkpoints_are_read_and_judged() {
         ("[[ledger.publish]]\npath = \"/a\"", "has no `kind`"),
         ("[[ledger.publish]]\nkind = \"directroy\"", "did you mean `directory`"),
         ("[[ledger.publish]]\nkind = \"directory\"", "needs `path`"),
+        ("[[ledger.publish]]\nkind = \"witness\"\nurl = \"https://a\"", "needs `url` and `key`"),
+        ("[[ledger.publish]]\nkind = \"witness\"\nurl = \"ftp://a\"", "http"),
         ("[[ledger.publish]]\nkind = \"directory\"\npath = \"a\"", "absolute"),
         ("[[ledger.publish]]\nkind = \"directory\"\npth = \"/a\"", "did you mean `path`"),
         ("[[ledger.publish]]\nkind = \"command\"\nargv = [\"a\"]", "absolute path of a program"),
@@ -168,6 +173,11 @@ timeout = "5s"
 [[ledger.publish]]
 kind = "command"
 argv = ["/bin/keep", "a b"]
+
+[[ledger.publish]]
+kind = "witness"
+url = "https://witness.example/prefix/"
+key = "w+00000000+AA"
 
 [alerts]
 settle = 0

@@ -287,6 +287,14 @@ const LEDGER: &str = "
 #kind = \"command\"
 #argv = [\"/usr/local/bin/keep-checkpoint\"]
 #timeout = \"30s\"
+
+# A C2SP witness, which signs that it has only seen the log grow. Its keeper needs the log's key: the line `host`
+# of the verification file that `waxseal init` names.
+#[[ledger.publish]]
+#name = \"witness\"
+#kind = \"witness\"
+#url = \"https://witness.example\"
+#key = \"witness.example/w1+20324abe+BCmsuuFBvMrwsi4alNNNC8c2HlJtC/4SyJeUvJMilm3X\"
 ";
 
 const LATER: &str = "

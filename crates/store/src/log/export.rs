@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use waxseal_ledger::merkle::Edge;
 use waxseal_ledger::note::{self, UnverifiedNote};
-use waxseal_ledger::tiles::{CHECKPOINT, ExportError, Exporter, Put};
+use waxseal_ledger::tiles::{CHECKPOINT, COSIGNED, ExportError, Exporter, Put, cosigned_path};
 use waxseal_ledger::{Checkpoint, CheckpointError};
 
 /// What was exported.
@@ -65,6 +65,17 @@ impl Store {
             if next < own.size {
                 return Err(StoreError::Damaged(format!("leaf {next} of the log is missing")));
             }
+            let cosigned = log.cosigned()?;
+            for one in &cosigned {
+                let whole = one.whole();
+                let parsed = UnverifiedNote::parse(&whole).map_err(|error| StoreError::Damaged(error.to_string()))?;
+                // Its line comes last.
+                if let Some(line) = parsed.claimed_signatures().last() {
+                    exporter.put(&cosigned_path(line.id), whole.as_bytes()).map_err(not_exported)?;
+                }
+            }
+            let lines = cosigned.iter().filter(|one| one.note == note).map(|one| one.line.as_str());
+            let note: String = [note.as_str()].into_iter().chain(lines).collect();
             exporter.finish(&note).map_err(not_exported)?;
             Ok(own)
         })?;
@@ -126,7 +137,7 @@ impl Put for Directory {
                 return Ok(());
             }
             // What has this name never changes: one that differs is proof of something, and stays.
-            if name != CHECKPOINT {
+            if name != CHECKPOINT && !name.starts_with(COSIGNED) {
                 let why = "is of an older export, and not what the log has there: see `waxseal verify`, or give another directory";
                 return Err(StoreError::Foreign(path, why.into()));
             }

@@ -1,11 +1,14 @@
 //! The log, read.
 
+use super::{Rows, broken_log};
 use crate::Store;
+use crate::anchors::Cosigned;
 use crate::baseline::number;
 use crate::changes;
 use crate::error::StoreError;
 use rusqlite::{Connection, OptionalExtension};
 use waxseal_ledger::leaf::ChangeLeaf;
+use waxseal_ledger::merkle;
 use waxseal_model::{Change, Digest};
 
 /// A leaf as it is stored. Nothing about it has been verified.
@@ -87,6 +90,24 @@ impl LogSnapshot<'_> {
             each(entry.map_err(from)?)?;
         }
         Ok(())
+    }
+
+    /// The proof that the first `old` leaves are the beginning of the first `new` ones; `old` is 1 to `new`.
+    ///
+    /// # Errors
+    /// As the database says, or when hashes are missing.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, StoreError> {
+        merkle::consistency(&Rows(self.connection), old, new).map_err(broken_log)
+    }
+
+    /// The last checkpoint that each witness cosigned, in the order of their names. Nothing about it has been verified.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn cosigned(&self) -> Result<Vec<Cosigned>, StoreError> {
+        let mut query = self.connection.prepare("SELECT note, line FROM cosigned ORDER BY name")?;
+        let rows = query.query_map([], |row| Ok(Cosigned { note: row.get(0)?, line: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// How many leaves there are.

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use waxseal_engine::trust;
+use waxseal_ledger::cosignature::WitnessKey;
 use waxseal_ledger::verify::{self, Trust};
 use waxseal_ledger::{CheckpointError, NoteError, VerificationFile, VerifierKey};
 use waxseal_model::digest::hex;
@@ -62,6 +63,10 @@ pub fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
     };
     let mut believed = believed(args, dir.as_ref(), &mut wrong)?;
     if let Some(believed) = &mut believed {
+        for path in &args.witness {
+            let key = WitnessKey::parse(&read_text(path)?);
+            believed.trust.believe(key.map_err(|error| anyhow!("{}: {error}", show(path)))?);
+        }
         keep(args, believed, &mut wrong)?;
     }
     let mut proof = None;
@@ -283,7 +288,7 @@ fn place(problem: &verify::Problem) -> Option<(u64, Option<Timestamp>)> {
         Hash { index } | NoLeaf { index, .. } => Some((*index, None)),
         Missing { from, .. } | TooYoung { from, .. } => Some((*from, None)),
         Short { size, .. } => Some((*size, None)),
-        Checkpoint(_) | FirstKey | OtherFirstKey | Tile { .. } => None,
+        Checkpoint(_) | Cosigned { .. } | NotCosigned(_) | FirstKey | OtherFirstKey | Tile { .. } => None,
     }
 }
 
@@ -339,6 +344,9 @@ fn summary(believed: Option<&Believed>, proof: Option<&Proof>, problems: u64) ->
                 object.insert(key.into(), time.to_string().into());
             }
         }
+        if !log.cosigned.is_empty() {
+            object.insert("cosigned".into(), log.cosigned.iter().map(cosigned).collect());
+        }
         if let Some(epoch) = log.epoch {
             object.insert("epoch".into(), epoch.into());
         }
@@ -349,6 +357,14 @@ fn summary(believed: Option<&Believed>, proof: Option<&Proof>, problems: u64) ->
         object.insert("records".into(), (*records).into());
     }
     object
+}
+
+fn cosigned(one: &verify::Cosigned) -> serde_json::Value {
+    let mut object = Object::new();
+    object.insert("witness".into(), one.witness.as_str().into());
+    object.insert("time".into(), one.time.to_string().into());
+    object.insert("leaves".into(), one.size.into());
+    object.into()
 }
 
 fn write_verdict(out: &mut impl Write, proof: &Proof, is_proven: bool) -> std::io::Result<()> {
@@ -366,6 +382,10 @@ fn write_verdict(out: &mut impl Write, proof: &Proof, is_proven: bool) -> std::i
     if log.proven < log.size {
         let since = log.unproven_since.map_or_else(String::new, |time| format!(", {time},"));
         writeln!(out, "from leaf {}{since} on nothing can be trusted", describe::count(log.proven))?;
+    }
+    for verify::Cosigned { witness, time, size } in &log.cosigned {
+        let leaves = describe::counted(*size, "leaf", "leaves");
+        writeln!(out, "at {time} {} had seen {leaves} of this log, and nothing else", witness.as_str())?;
     }
     if let Some(last) = log.last {
         writeln!(out, "the last leaf is of {last}; a log that was cut back ends earlier than it should")?;
@@ -407,6 +427,7 @@ fn advise(context: &Context, believed: &Believed) {
                 describe::counted(size, "leaf", "leaves")
             ),
         ),
+        None if !believed.trust.witnesses().is_empty() => {}
         None => say(
             context,
             "no checkpoint was kept: this cannot tell the log from another one that the same key began",
