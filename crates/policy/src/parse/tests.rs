@@ -75,7 +75,7 @@ fn places_for_checkpoints_are_read_and_judged() {
         ("[[ledger.publish]]\npath = \"/a\"", "has no `kind`"),
         ("[[ledger.publish]]\nkind = \"directroy\"", "did you mean `directory`"),
         ("[[ledger.publish]]\nkind = \"directory\"", "needs `path`"),
-        ("[[ledger.publish]]\nkind = \"witness\"\nurl = \"https://a\"", "needs `url` and `key`"),
+        ("[[ledger.publish]]\nkind = \"witness\"\nurl = \"https://a\"", "needs `url`, `key`"),
         ("[[ledger.publish]]\nkind = \"witness\"\nurl = \"ftp://a\"", "http"),
         ("[[ledger.publish]]\nkind = \"directory\"\npath = \"a\"", "absolute"),
         ("[[ledger.publish]]\nkind = \"directory\"\npth = \"/a\"", "did you mean `path`"),
