@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use waxseal_ledger::leaf::LeafText;
 use waxseal_ledger::tiles::{self, Exporter};
 use waxseal_ledger::verify::Trust;
 use waxseal_ledger::{EpochKey, Event, KeyFile, SigningKey, Tail, VerificationFile};

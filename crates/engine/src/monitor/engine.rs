@@ -183,6 +183,7 @@ impl<'a> Engine<'a> {
             self.leave_word(end)?;
             self.beat()?;
             self.turn_keys()?;
+            self.prune()?;
             self.answer(waiters, unheard)?;
             if end {
                 return Ok(());

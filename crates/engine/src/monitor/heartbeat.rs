@@ -14,19 +14,23 @@ use waxseal_observe::now;
 use waxseal_observe::watch::Coverage;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long after the start nothing is deleted: then there is more urgent work.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// When the last one was, and what it says.
 pub struct Pulse {
     last: Instant,
     /// What watches, several joined by `+`.
     backend: String,
+    started: Instant,
     /// When retention was seen to.
     pruned: Option<Instant>,
 }
 
 impl Pulse {
     pub fn new() -> Pulse {
-        Pulse { last: Instant::now(), backend: String::new(), pruned: None }
+        let now = Instant::now();
+        Pulse { last: now, backend: String::new(), started: now, pruned: None }
     }
 
     /// What watches now.
@@ -73,7 +77,6 @@ impl Engine<'_> {
         self.epoch_ends = None;
         // What its events do not tell of, such as a directory above it that was moved.
         self.guard.iter().for_each(Bell::look);
-        self.prune()?;
         let checkpoint = match self.store.checkpoint() {
             Ok(note) => note.unwrap_or_default(),
             Err(error) => return self.passing(Err(error)).map(drop),
@@ -85,9 +88,13 @@ impl Engine<'_> {
 }
 
 impl Engine<'_> {
-    /// Deletes what the rules of retention let go, once a day: with a heartbeat, so that nothing wakes for it.
-    fn prune(&mut self) -> Result<(), EngineError> {
-        if self.pulse.pruned.is_some_and(|last| last.elapsed() < DAY) {
+    /// Deletes what the rules of retention let go, once a day, when the monitor is awake in any case.
+    pub fn prune(&mut self) -> Result<(), EngineError> {
+        let is_due = self
+            .pulse
+            .pruned
+            .map_or_else(|| self.pulse.started.elapsed() >= SETTLED, |last| last.elapsed() >= DAY);
+        if !is_due || self.blind.is_some() {
             return Ok(());
         }
         self.pulse.pruned = Some(Instant::now());

@@ -177,8 +177,11 @@ impl<'a> Files<'a> {
                 let path = self.store.dir().path().join(String::from_utf8_lossy(name).as_ref());
                 after.is_some() && (is_any(rights) || !self.store.holds_epoch_key(&path))
             }
-            name if is_passing_name(name) => false,
-            _ => before.is_some() != after.is_some() || is_any(AttributeSet::STANDARD.union(place)),
+            name if is_fixed(name) => {
+                before.is_some() != after.is_some() || is_any(AttributeSet::STANDARD.union(place))
+            }
+            // It may be ours.
+            _ => false,
         }
     }
 
@@ -250,15 +253,11 @@ fn is_shared_index(name: &Option<Vec<u8>>) -> bool {
     name.as_deref() == Some(b"waxseal.db-shm")
 }
 
-/// Names that this program makes for a moment, or writes to at any time.
-fn is_passing_name(name: &[u8]) -> bool {
+/// Files that nobody writes to while a monitor runs.
+fn is_fixed(name: &[u8]) -> bool {
     let fixed: [&[u8]; 5] =
-        [b"waxseal.lock", b"waxseal.holder", b"waxseal.sock", b"waxseal.db-journal", b"waxseal.db.new"];
+        [b"log.key", b"sealing.key", b"sealing.vkey", b"waxseal.vkey", b"waxseal.verification"];
     fixed.contains(&name)
-        || name.ends_with(b".new")
-        || name.starts_with(b".waxseal-canary-")
-        || name.starts_with(b".waxseal-cookie-")
-        || name == waxseal_model::control::SOCKET.as_bytes()
 }
 
 impl Tampered {

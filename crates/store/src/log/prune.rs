@@ -61,6 +61,9 @@ impl Store {
     /// As the database says; what was deleted by then is on record.
     pub fn prune(&self, limits: &Retention, now: Timestamp) -> Result<Deleted, StoreError> {
         let (age, floor) = (before(now, limits.age.max(RETENTION_FLOOR)), before(now, RETENTION_FLOOR));
+        if !self.read(|connection| may_be_due(connection, age, limits.size))? {
+            return Ok(Deleted::default());
+        }
         let mut pieces = self.read(|connection| {
             let transaction = connection.unchecked_transaction()?;
             pieces(&transaction, floor)
@@ -153,6 +156,16 @@ impl Store {
 fn before(now: Timestamp, age: Duration) -> Timestamp {
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_micros(now.as_micros().saturating_sub(age))
+}
+
+/// Whether anything can be past the limits: all leaves are read only then.
+fn may_be_due(connection: &Connection, age: Timestamp, size: u64) -> Result<bool, StoreError> {
+    let first: Option<Vec<u8>> = connection
+        .query_row("SELECT bytes FROM leaf WHERE seq = 0", [], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let began = first.and_then(|bytes| Leaf::parse(&bytes).ok()).map(|leaf| leaf.time);
+    Ok(began.is_some_and(|began| began <= age) || used(connection)? > size)
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<u64, StoreError> {
