@@ -30,6 +30,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How many changes wait to be recorded at most; there are fewer files.
 const MOST: usize = 1000;
 
+/// What a file is, and who may do what with it.
+const RIGHTS: AttributeSet =
+    AttributeSet::of(&[Attribute::Type, Attribute::Mode, Attribute::Owner, Attribute::Group]);
+/// The same, and whether it is the same file.
+const PLACE: AttributeSet = RIGHTS.union(AttributeSet::of(&[Attribute::Inode]));
+
 /// What somebody did to one of the files.
 #[derive(Debug, Clone)]
 pub struct Tampered {
@@ -133,8 +139,9 @@ impl<'a> Files<'a> {
             Whose::Ours => return None,
             Whose::Foreign(who) => {
                 let is_content = what.has(What::CONTENT.with(What::CLOSED));
-                // Every reader of the database writes to its index.
-                if is_shared_index(name) && what.is_only(What::CONTENT.with(What::CLOSED)) {
+                // Every reader of the database writes to its index, and its times are nobody's concern.
+                let is_there = before.is_some() && after.is_some();
+                if is_shared_index(name) && is_there && moved.intersection(PLACE).is_empty() {
                     return None;
                 }
                 (vec![who], is_content || moved.contains(Attribute::Inode))
@@ -161,24 +168,21 @@ impl<'a> Files<'a> {
         after: Option<&FileState>,
         moved: AttributeSet,
     ) -> bool {
-        let rights =
-            AttributeSet::of(&[Attribute::Type, Attribute::Mode, Attribute::Owner, Attribute::Group]);
-        let place = rights.union(AttributeSet::of(&[Attribute::Inode]));
         let is_any = |of: AttributeSet| !moved.intersection(of).is_empty();
         let Some(name) = name else {
-            return after.is_none() || is_any(place);
+            return after.is_none() || is_any(PLACE);
         };
         match name.as_slice() {
             // Written by whoever records something: that it is another file, or another's, shows here; the rest `verify` shows.
             b"waxseal.db" | b"waxseal.db-wal" | b"waxseal.db-shm" => {
-                (before.is_some() && after.is_none()) || is_any(place)
+                (before.is_some() && after.is_none()) || is_any(PLACE)
             }
             b"epoch.key" | b"epoch.key.next" => {
                 let path = self.store.dir().path().join(String::from_utf8_lossy(name).as_ref());
-                after.is_some() && (is_any(rights) || !self.store.holds_epoch_key(&path))
+                after.is_some() && (is_any(RIGHTS) || !self.store.holds_epoch_key(&path))
             }
             name if is_fixed(name) => {
-                before.is_some() != after.is_some() || is_any(AttributeSet::STANDARD.union(place))
+                before.is_some() != after.is_some() || is_any(AttributeSet::STANDARD.union(PLACE))
             }
             // It may be ours.
             _ => false,
