@@ -139,9 +139,10 @@ impl<'a> Files<'a> {
             Whose::Ours => return None,
             Whose::Foreign(who) => {
                 let is_content = what.has(What::CONTENT.with(What::CLOSED));
-                // Every reader of the database writes to its index, and its times are nobody's concern.
+                // Every reader of the database writes to its index, and SQLite gives its files to the owner that they have.
                 let is_there = before.is_some() && after.is_some();
-                if is_shared_index(name) && is_there && moved.intersection(PLACE).is_empty() {
+                let is_usual = is_shared_index(name) || (is_database(name) && what.is_only(What::METADATA));
+                if is_usual && is_there && moved.intersection(PLACE).is_empty() {
                     return None;
                 }
                 (vec![who], is_content || moved.contains(Attribute::Inode))
@@ -251,6 +252,10 @@ fn exe(who: &Who) -> Option<RawPath> {
         Who::Known(writer) => writer.program.as_ref().and_then(|program| program.exe.clone()),
         Who::Unknown(_) => None,
     }
+}
+
+fn is_database(name: &Option<Vec<u8>>) -> bool {
+    matches!(name.as_deref(), Some(b"waxseal.db" | b"waxseal.db-wal"))
 }
 
 fn is_shared_index(name: &Option<Vec<u8>>) -> bool {
