@@ -137,6 +137,24 @@ impl VerifierKey {
         Ok(VerifierKey::of(name, usable(key)?))
     }
 
+    /// The key as OpenSSH writes it on the wire (RFC 4253 section 6.6, RFC 8709): its kind and its 32 bytes, each after its
+    /// length.
+    pub fn ssh_blob(&self) -> Vec<u8> {
+        let mut blob = Vec::new();
+        for part in [b"ssh-ed25519".as_slice(), self.key.as_bytes()] {
+            blob.extend((part.len() as u32).to_be_bytes());
+            blob.extend(part);
+        }
+        blob
+    }
+
+    /// What tells the key from every other, for people to compare: `SHA256:` and base64, what `ssh-keygen -l` prints of the
+    /// same key. The name is no part of it.
+    pub fn fingerprint(&self) -> String {
+        let sum = base64(&sha256(&[&self.ssh_blob()]));
+        format!("SHA256:{}", sum.trim_end_matches('='))
+    }
+
     /// The key's name.
     pub fn name(&self) -> &Name {
         &self.name
