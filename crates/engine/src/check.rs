@@ -32,7 +32,9 @@ use waxseal_model::record::{self, Reader};
 use waxseal_model::{Digest, FileState, FileType, RawPath, SetId, Source, Timestamp};
 use waxseal_observe::{Accounts, Entry, FileError, Look, Node, Options, Progress, Visitor, now};
 use waxseal_policy::{ChangeRule, Selection, Watch};
-use waxseal_store::{Baseline, Commit, Findings, Found, Outcome, Place, Store, StoreError, Tracked};
+use waxseal_store::{
+    Baseline, Commit, Findings, Found, Outcome, Place, SealedFile, Store, StoreError, Tracked,
+};
 
 /// What to check, and how.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub struct Scan<'a> {
     pub store: &'a Store,
     /// What the disk is held against.
     pub baseline: &'a Baseline,
+    /// The export that the baseline comes from, when it does not come from the store.
+    pub export: Option<&'a SealedFile>,
     /// The number of the newest baseline on record, which is that one unless it cannot be trusted.
     pub newest: u64,
     /// What is looked at, and by which rules.
@@ -197,7 +201,10 @@ pub fn check(
     unrecorded: &mut dyn FnMut(Found),
 ) -> Result<Report, EngineError> {
     let Scan { store, baseline, coverage, findings, .. } = *scan;
-    let tree = Tree::open(store, &baseline.stored.root)?;
+    let tree = match scan.export {
+        Some(file) => Tree::of_file(file)?,
+        None => Tree::open(store, &baseline.stored.root)?,
+    };
     let request = &with_other_ends(store, coverage, request)?;
     let checking = Checking::new(scan, request, &tree, None)?;
     let mut report = checking.walk(options)?;

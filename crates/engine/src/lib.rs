@@ -3,7 +3,7 @@
 //! In: the config (`policy`), the disk (`observe`), the baseline (`store`). Out: sealed baselines and recorded
 //! changes. Each step is a module of its own name: [`coverage`] says what is looked at, [`seal`] takes a
 //! baseline, [`check`] and [`tree`] hold the disk against it, [`compare`] finds the differences, [`decide`] and [`approve`] make the next
-//! baseline of them.
+//! baseline of them; [`difference`] holds one baseline against another.
 
 pub mod approve;
 pub mod check;
@@ -11,6 +11,7 @@ pub mod compare;
 pub mod count;
 pub mod coverage;
 pub mod decide;
+pub mod difference;
 pub mod error;
 mod graft;
 mod known;

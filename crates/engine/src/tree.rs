@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use waxseal_model::record::{Entry, Reader};
 use waxseal_model::{Digest, FileState, RawPath};
-use waxseal_store::{Snapshot, Store, StoreError};
+use waxseal_store::{SealedFile, Snapshot, Store, StoreError};
 
 /// One sealed entry: its state, and the record of what is in it when it is a directory.
 #[derive(Debug, Clone)]
@@ -14,10 +14,26 @@ pub struct Sealed {
     pub child: Option<Digest>,
 }
 
-/// A baseline in a store. Every record is checked against its hash when it is read.
+/// Where the records of a baseline are.
+#[derive(Debug)]
+enum Records<'s> {
+    Store(Snapshot<'s>),
+    File(&'s SealedFile),
+}
+
+impl Records<'_> {
+    fn record(&self, hash: &Digest) -> Result<Vec<u8>, StoreError> {
+        match self {
+            Records::Store(records) => records.record(hash),
+            Records::File(file) => file.record(hash),
+        }
+    }
+}
+
+/// A baseline in a store or in an export. Every record is checked against its hash when it is read.
 #[derive(Debug)]
 pub struct Tree<'s> {
-    records: Snapshot<'s>,
+    records: Records<'s>,
     root: Digest,
     roots: BTreeMap<RawPath, Sealed>,
 }
@@ -28,7 +44,18 @@ impl<'s> Tree<'s> {
     /// # Errors
     /// As the database says.
     pub fn open(store: &'s Store, root: &Digest) -> Result<Tree<'s>, StoreError> {
-        let records = store.snapshot();
+        Tree::read(Records::Store(store.snapshot()), root)
+    }
+
+    /// The tree of a sealed export.
+    ///
+    /// # Errors
+    /// As the file says.
+    pub fn of_file(file: &'s SealedFile) -> Result<Tree<'s>, StoreError> {
+        Tree::read(Records::File(file), &file.seal().root)
+    }
+
+    fn read(records: Records<'s>, root: &Digest) -> Result<Tree<'s>, StoreError> {
         let record = records.record(root)?;
         let mut roots = BTreeMap::new();
         for entry in Reader::new(&record)? {

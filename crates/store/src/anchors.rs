@@ -122,6 +122,7 @@ impl Store {
     pub fn anchor_arrived(&self, name: &str, size: u64, time: Timestamp) -> Result<(), StoreError> {
         let sql = "INSERT INTO anchor(name, size, time) VALUES (?1, ?2, ?3) ON CONFLICT(name) \
                    DO UPDATE SET size = excluded.size, time = excluded.time, error = NULL, since = NULL";
+        self.writable()?;
         self.writer().execute(sql, (name, number(size), time.as_micros()))?;
         Ok(())
     }
@@ -150,6 +151,7 @@ impl Store {
     pub fn anchor_failed(&self, name: &str, error: &str, time: Timestamp) -> Result<(), StoreError> {
         let sql = "INSERT INTO anchor(name, error, since) VALUES (?1, ?2, ?3) ON CONFLICT(name) \
                    DO UPDATE SET error = excluded.error, since = coalesce(since, excluded.since)";
+        self.writable()?;
         self.writer().execute(sql, (name, error, time.as_micros()))?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::log::{HostKeys, Log};
 use crate::permissions;
 use crate::state_dir::{StateDir, sync_parent};
-use crate::{Store, connect, schema};
+use crate::{Store, schema};
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,8 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn extend(&self) -> Result<Extension, StoreError> {
-        let writer = connect(self.dir(), false, self.patience)?;
+        self.writable()?;
+        let writer = self.database.connect(false, self.patience)?;
         writer.pragma_update(None, "synchronous", "FULL")?;
         writer.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Extension { writer: Mutex::new(writer) })

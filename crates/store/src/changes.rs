@@ -8,9 +8,9 @@ use commit::{below, open_change};
 pub use elsewhere::Appeared;
 pub use survey::Page;
 
+use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
-use crate::{Store, connect};
 use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::types::Value;
@@ -143,7 +143,7 @@ impl Store {
     /// # Errors
     /// As the database says.
     pub fn findings(&self) -> Result<Findings, StoreError> {
-        let connection = connect(self.dir(), false, self.patience)?;
+        let connection = self.database.connect(self.is_read_only(), self.patience)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(TEMP)?;
         Ok(Findings { connection })

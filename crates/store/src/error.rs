@@ -14,9 +14,20 @@ pub enum StoreError {
     /// The directory could be changed by others.
     #[error("the state directory {} {}", show(.0), .1)]
     Insecure(PathBuf, &'static str),
-    /// The file is not ours, or of a newer version.
+    /// The file is not ours.
     #[error("{} {}", show(.0), .1)]
     Foreign(PathBuf, String),
+    /// The file is ours, and a newer program has written it.
+    #[error(
+        "{} has version {}, and this program reads versions up to {}: use the program that wrote it, or a newer one", show(.0), .1, .2
+    )]
+    Newer(PathBuf, i32, i32),
+    /// Nothing can be recorded there.
+    #[error("the state directory {} cannot be written to: nothing was recorded", show(.0))]
+    ReadOnly(PathBuf),
+    /// A sealed export that cannot be read or trusted.
+    #[error("{}: {}", show(.0), .1)]
+    Export(PathBuf, waxseal_ledger::ExportError),
     /// The file is ours and broken.
     #[error(
         "the database is damaged ({0}): what it says cannot be trusted; restore the state directory from a backup, or move it away and seal anew"

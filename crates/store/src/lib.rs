@@ -13,6 +13,7 @@ mod approve;
 pub mod baseline;
 mod build;
 pub mod changes;
+mod database;
 pub mod error;
 pub mod full_scan;
 pub mod gaps;
@@ -22,6 +23,7 @@ mod permissions;
 pub mod proof;
 pub mod scans;
 mod schema;
+mod sealed_file;
 pub mod state_dir;
 #[cfg(test)]
 mod testing;
@@ -38,11 +40,12 @@ pub use gaps::Gap;
 pub use lock::Lock;
 pub use log::{Deleted, EPOCH, HostKeys, Retention};
 pub use scans::{ScanKind, ScanRecord};
+pub use sealed_file::SealedFile;
 pub use state_dir::StateDir;
 pub use tracked::Tracked;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use database::Database;
+use rusqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +53,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Store {
     dir: StateDir,
+    database: Database,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     log: log::Log,
@@ -64,24 +68,73 @@ impl Store {
     /// Opens the database of a state directory.
     ///
     /// # Errors
-    /// [`StoreError::NoState`] when there is none yet, [`StoreError::Foreign`] when the file is of another program
-    /// or of a newer version, [`StoreError::Damaged`] when it is broken.
+    /// [`StoreError::NoState`] when there is none yet, [`StoreError::Foreign`] when the file is of another program,
+    /// [`StoreError::Newer`] when it is of a newer version, [`StoreError::Damaged`] when it is broken.
     pub fn open(dir: &StateDir) -> Result<Store, StoreError> {
         if !dir.has_database() {
             return Err(StoreError::NoState(dir.path().to_path_buf()));
         }
-        let mut writer = connect(dir, false, BUSY)?;
-        schema::migrate(&mut writer)?;
-        schema::check(&writer, dir)?;
-        writer.pragma_update(None, "journal_mode", "WAL")?;
-        writer.pragma_update(None, "synchronous", "FULL")?;
+        let store = Store::of(dir, Database::File(dir.database()))?;
+        schema::migrate(&mut store.writer())?;
+        schema::check(&store.writer(), dir)?;
+        store.writer().pragma_update(None, "journal_mode", "WAL")?;
+        store.writer().pragma_update(None, "synchronous", "FULL")?;
+        Ok(store)
+    }
+
+    /// The same for somebody who can do without recording: a state that cannot be written to, on a read-only medium, say,
+    /// is read as it stands.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_read(dir: &StateDir) -> Result<Store, StoreError> {
+        if dir.has_database() && database::cannot_be_written(dir) {
+            Store::open_still(dir)
+        } else {
+            Store::open(dir)
+        }
+    }
+
+    fn open_still(dir: &StateDir) -> Result<Store, StoreError> {
+        let mut store = Store::of(dir, Database::read_only(dir)?)?;
+        if schema::is_older(&store.writer())? {
+            store = Store::of(dir, Database::copy(dir)?)?;
+            schema::migrate(&mut store.writer())?;
+        }
+        schema::check(&store.writer(), dir)?;
+        Ok(store)
+    }
+
+    /// A store that remembers nothing and belongs to no state directory, for looking at a disk without one.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn in_memory() -> Result<Store, StoreError> {
+        let store = Store::of(&StateDir::nowhere(), Database::memory())?;
+        schema::create(&store.writer())?;
+        Ok(store)
+    }
+
+    fn of(dir: &StateDir, database: Database) -> Result<Store, StoreError> {
+        let writer = database.connect(false, BUSY)?;
         Ok(Store {
             dir: dir.clone(),
+            database,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             log: log::Log::default(),
             patience: BUSY,
         })
+    }
+
+    /// Whether nothing can be recorded.
+    pub fn is_read_only(&self) -> bool {
+        !self.database.is_kept()
+    }
+
+    /// For whoever is about to record something.
+    fn writable(&self) -> Result<(), StoreError> {
+        if self.is_read_only() { Err(StoreError::ReadOnly(self.dir.path().to_path_buf())) } else { Ok(()) }
     }
 
     /// The same, waiting for a transaction of another process so long and no longer.
@@ -114,21 +167,10 @@ impl Store {
 
     fn take_reader(&self) -> Result<Connection, StoreError> {
         let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.map_or_else(|| connect(&self.dir, true, self.patience), Ok)
+        pooled.map_or_else(|| self.database.connect(true, self.patience), Ok)
     }
 
     fn put_reader(&self, connection: Connection) {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
-}
-
-fn connect(dir: &StateDir, read_only: bool, patience: Duration) -> Result<Connection, StoreError> {
-    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(dir.database(), flags)?;
-    connection.busy_timeout(patience)?;
-    connection.pragma_update(None, "cache_size", -1024)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    Ok(connection)
 }

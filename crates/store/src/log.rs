@@ -309,6 +309,7 @@ impl Store {
         &self,
         write: impl FnOnce(&Connection, &mut Appending<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        self.writable()?;
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut log = self.appending();

@@ -49,6 +49,11 @@ mod system {
         meta.mode() & 0o055 != 0
     }
 
+    /// Fills the buffer with what stands at a place of a file.
+    pub(crate) fn read_at(file: &std::fs::File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
+    }
+
     /// Makes the names in a directory durable.
     pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
         std::fs::File::open(dir)?.sync_all()
@@ -95,6 +100,20 @@ mod system {
     /// Not asked.
     pub(crate) fn others_may_read(_: &Metadata) -> bool {
         false
+    }
+
+    /// Fills the buffer with what stands at a place of a file.
+    #[cfg(windows)]
+    pub(crate) fn read_at(file: &std::fs::File, mut at: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let read = std::os::windows::fs::FileExt::seek_read(file, buffer, at)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += read as u64;
+            buffer = buffer.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Directories cannot be synced: NTFS journals names by itself.

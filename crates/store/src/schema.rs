@@ -101,6 +101,15 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether the tables are of an older version that can be brought up to date.
+///
+/// # Errors
+/// As the database says.
+pub(crate) fn is_older(connection: &Connection) -> Result<bool, StoreError> {
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((1..VERSION).contains(&version))
+}
+
 /// Refuses files that are not ours.
 pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), StoreError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -110,6 +119,7 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
     }
     match number("user_version")? {
         VERSION => {}
+        other if other > VERSION => return Err(StoreError::Newer(dir.database(), other, VERSION)),
         other => {
             let why = format!(
                 "has version {other}, and this program reads version {VERSION}: use the program that wrote it"
@@ -189,10 +199,7 @@ mod tests {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
         let error = open_after(|dir| sql(dir, "PRAGMA user_version = 6"));
-        assert!(
-            matches!(error, StoreError::Foreign(..)) && error.to_string().contains("version 6"),
-            "{error}"
-        );
+        assert!(matches!(error, StoreError::Newer(_, 6, _)) && !error.is_contradiction(), "{error}");
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
         assert!(matches!(error, StoreError::Damaged(_)), "{error}");
     }

@@ -44,6 +44,11 @@ impl StateDir {
         Ok(StateDir { path: path.to_path_buf() })
     }
 
+    /// None: for a store in memory.
+    pub(crate) fn nowhere() -> StateDir {
+        StateDir { path: PathBuf::new() }
+    }
+
     /// The directory at `path`, made (with those above it) when missing, for its owner only.
     ///
     /// # Errors
@@ -186,6 +191,47 @@ pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), StoreError> {
         let _ = fs::remove_file(&temporary);
         StoreError::io(path, error)
     })
+}
+
+/// Writes a new file durably, as long as it may be: under a temporary name, synced, then given its name; the directory
+/// is synced as well. The file appears whole or not at all, and takes nobody's place.
+///
+/// # Errors
+/// When it exists already, cannot be written, or `write` fails; nothing is left behind then.
+pub fn write_new_with<T>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut io::BufWriter<fs::File>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let exists = || StoreError::io(path, io::Error::from(io::ErrorKind::AlreadyExists));
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(exists());
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let mut options = OpenOptions::new();
+    let file = permissions::with_mode(options.write(true).create_new(true), mode).open(&temporary);
+    let mut out = io::BufWriter::with_capacity(256 << 10, file.map_err(|error| StoreError::io(path, error))?);
+    let finish = |out: io::BufWriter<fs::File>| -> io::Result<()> {
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        match fs::hard_link(&temporary, path) {
+            Ok(()) => fs::remove_file(&temporary)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // A filesystem without links, as most removable ones are.
+            Err(_) if fs::symlink_metadata(path).is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(&temporary, path)?,
+        }
+        sync_parent(path)
+    };
+    let written = write(&mut out).and_then(|value| {
+        finish(out).map_err(|error| StoreError::io(path, error))?;
+        Ok(value)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Makes a directory and those above it where they are missing.

@@ -72,7 +72,8 @@ impl Store {
         tracked: &[Tracked],
         conflict: &str,
     ) -> Result<(), StoreError> {
-        if tracked.is_empty() {
+        // What is seen is not remembered where nothing can be: whoever looks says so, once.
+        if tracked.is_empty() || self.is_read_only() {
             return Ok(());
         }
         let mut writer = self.writer();

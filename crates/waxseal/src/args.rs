@@ -118,6 +118,12 @@ pub struct CheckArgs {
     /// Show every change, not only the first screen
     #[arg(long)]
     pub all: bool,
+    /// Hold the disk against a sealed export (`baseline export FILE`); needs neither config nor state, and records nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    pub against: Option<PathBuf>,
+    /// What the export must be sealed with: the verification file that was taken away, or a verifier key line
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub public_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -264,17 +270,46 @@ pub enum BaselineCommand {
         /// The entry
         path: Option<PathBuf>,
     },
-    /// The whole baseline, for other tools
-    Export {
-        /// The format
-        #[arg(long, default_value = "json")]
-        format: ExportFormat,
-    },
+    /// A whole baseline, sealed, as one file for another medium or machine; or for other tools
+    Export(BaselineExportArgs),
+    /// What differs between two baselines
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BaselineExportArgs {
+    /// A new file; standard output without
+    pub file: Option<PathBuf>,
+    /// The format [default: sealed; json with --json and without FILE]
+    #[arg(long)]
+    pub format: Option<ExportFormat>,
+    /// Another generation than the newest
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// A generation (3), a root hash or eight or more digits of it, or a sealed export (a path)
+    pub a: PathBuf,
+    /// The same, for the other one
+    pub b: PathBuf,
+    /// What counts: content, security, standard or all
+    #[arg(long, value_name = "GROUP", default_value = "standard", value_parser = attributes)]
+    pub attributes: waxseal_model::AttributeSet,
+    /// What exports must be sealed with: the verification file that was taken away, or a verifier key line
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+    /// Show every difference, not only the first screen
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Formats of `baseline export`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
+    /// Sealed: what `check --against` and `baseline compare` take.
+    Sealed,
     /// One JSON object a line.
     Json,
     /// Comma-separated values with a header.
@@ -310,6 +345,10 @@ pub enum ConfigCommand {
 
 fn severity(text: &str) -> Result<waxseal_model::Severity, String> {
     waxseal_model::Severity::from_name(text).ok_or("one of info, low, medium, high, critical".into())
+}
+
+fn attributes(text: &str) -> Result<waxseal_model::AttributeSet, String> {
+    waxseal_model::AttributeSet::group(text).ok_or("one of content, security, standard, all".into())
 }
 
 fn algorithm(text: &str) -> Result<waxseal_model::Algorithm, String> {

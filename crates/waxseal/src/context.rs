@@ -92,9 +92,9 @@ impl Context {
         Ok(dir)
     }
 
-    /// The open database.
+    /// The open database, for reading: of a state that cannot be written to as well.
     pub fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&self.state_dir()?)?)
+        Ok(Store::open_to_read(&self.state_dir()?)?)
     }
 
     /// The config applied to this disk, from now on with its deadline.

@@ -26,7 +26,7 @@ pub fn begin(store: &Store, ledger: &Ledger) -> Result<Publisher, StoreError> {
 
 /// Sends what is on record once, for a command that ends. What does not arrive is said, and changes nothing else.
 pub fn once(store: &Store, ledger: &Ledger) {
-    if ledger.publish.is_empty() {
+    if ledger.publish.is_empty() || store.is_read_only() {
         return;
     }
     match Store::open(store.dir()) {

@@ -96,6 +96,21 @@ impl Mounted {
         Ok(mounted)
     }
 
+    /// A directory once more, where nobody can write to it; or says why that cannot be done here.
+    pub fn read_only(of: &Path) -> Result<Self, String> {
+        if !is_root() {
+            return Err("only root can mount".into());
+        }
+        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
+        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let root = mounted.root.clone();
+        create_dir(&root)?;
+        mounted.mount(&["--bind", of.to_str().ok_or("a name that is not UTF-8")?], &root)?;
+        let root = root.to_str().ok_or("a name that is not UTF-8")?;
+        tools::try_run("mount", ["-o", "remount,bind,ro", root])?;
+        Ok(mounted)
+    }
+
     /// The directory on which it is mounted.
     pub fn root(&self) -> &Path {
         &self.root

@@ -221,7 +221,7 @@ fn the_baseline_can_be_listed_shown_and_exported() {
     let machine = changed_machine();
     let list = machine.waxseal(["--json", "baseline", "list"]).expect_code(0).lines();
     assert_eq!(list.len(), 1, "{list:?}");
-    let export = machine.waxseal(["baseline", "export"]).expect_code(0);
+    let export = machine.waxseal(["--json", "baseline", "export"]).expect_code(0);
     let paths: Vec<String> = export
         .lines()
         .iter()

@@ -57,9 +57,12 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
     for number in 0..3000 {
         append(machine.at(&number.to_string()), b"y");
     }
-    for arguments in
-        [&["check", "--all"][..], &["--json", "check"], &["changes", "--all"], &["baseline", "export"]]
-    {
+    for arguments in [
+        &["check", "--all"][..],
+        &["--json", "check"],
+        &["changes", "--all"],
+        &["baseline", "export", "--format", "json"],
+    ] {
         let output = machine.waxseal_into_closed_pipe(arguments);
         assert!(!output.stderr.contains("panicked"), "{arguments:?}: {}", output.stderr);
         assert_ne!(output.code, Some(101), "{arguments:?}");

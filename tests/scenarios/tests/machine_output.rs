@@ -34,6 +34,9 @@ const ORDINARY: &[&str] = &[
     "ready",
     "refused",
     "resolved",
+    "baseline_exported",
+    "compared",
+    "difference",
     "sealed",
     "sealed_entry",
     "set",
@@ -129,6 +132,13 @@ fn lines_of_commands() -> Vec<Value> {
     lines.extend(run(&machine, 0, &words(&["duplicates"])));
     lines.extend(run(&machine, 0, &words(&["log"])));
     lines.extend(run(&machine, 0, &words(&["log", "checkpoint"])));
+    let sealed = machine.home().join("sealed");
+    let with = |words: &[&'static str]| -> Vec<&OsStr> {
+        words.iter().map(|word| OsStr::new(*word)).chain([sealed.as_os_str()]).collect()
+    };
+    lines.extend(run(&machine, 0, &with(&["baseline", "export"])));
+    lines.extend(run(&machine, 1, &with(&["check", "--against"])));
+    lines.extend(run(&machine, 0, &with(&["baseline", "compare", "1"])));
     let export = machine.home().join("export");
     for _ in 0..2 {
         lines.extend(run(&machine, 0, &["log".as_ref(), "export".as_ref(), export.as_os_str()]));
@@ -144,6 +154,20 @@ fn lines_of_commands() -> Vec<Value> {
     machine.configure("no config");
     lines.extend(run(&machine, 2, &words(&["status"])));
     lines.extend(lines_of_hash());
+    lines.extend(lines_of_comparison());
+    lines
+}
+
+/// Lines of two generations that differ.
+fn lines_of_comparison() -> Vec<Value> {
+    let machine = Machine::new();
+    write(machine.at("file"), "x");
+    machine.watch_tree("");
+    machine.init();
+    write(machine.at("file"), "another");
+    machine.check().expect_changed();
+    let mut lines = run(&machine, 0, &words(&["approve", "--all", "--yes"]));
+    lines.extend(run(&machine, 1, &words(&["baseline", "compare", "1", "2"])));
     lines
 }
 

@@ -351,7 +351,15 @@ impl<'a> Engine<'a> {
         let options = Options { threads: if few { Some(1) } else { options.threads }, ..*options };
         let progress = Progress::default();
         let (newest, findings) = (self.newest, &self.findings);
-        let scan = Scan { store, baseline: &baseline, newest, coverage, progress: &progress, findings };
+        let scan = Scan {
+            store,
+            baseline: &baseline,
+            export: None,
+            newest,
+            coverage,
+            progress: &progress,
+            findings,
+        };
         let mut outcomes = Vec::new();
         let report = match check::check(&scan, request, &options, Some(&mut outcomes), &mut |_| {}) {
             Ok(report) => report,

@@ -231,6 +231,7 @@ impl Scanner<'_> {
         let scan = Scan {
             store: self.store,
             baseline: &brief.baseline,
+            export: None,
             newest: brief.baseline.generation,
             coverage: &brief.coverage,
             progress: &progress,

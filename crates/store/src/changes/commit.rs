@@ -32,6 +32,7 @@ impl Findings {
     ) -> Result<(), StoreError> {
         let Commit { cause, set, now, generation, rules, scope, looked_at } = *commit;
         self.pair_moves(rules)?;
+        store.writable()?;
         // The store's own writer waits as well: there is one writer at a time in this process.
         let _writer = store.writer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -60,6 +60,9 @@ pub fn run(args: &ApproveArgs, context: &Context) -> anyhow::Result<Exit> {
     if !args.yes && !asked(&changes)? {
         bail!("nothing was approved: without a terminal to ask at, add --yes");
     }
+    if store.is_read_only() {
+        return Err(StoreError::ReadOnly(context.state_path.clone()).into());
+    }
     let key_path = args.key.clone().unwrap_or_else(|| store.dir().sealing_key());
     if !paths::exists(&key_path) {
         bail!("the sealing key is not at {}: give its place with --key", crate::context::show(&key_path));
@@ -275,6 +278,7 @@ fn record_anew(store: &Store, coverage: &Coverage, refused: &[Refused]) -> anyho
     let scan = Scan {
         store,
         baseline: &baseline,
+        export: None,
         newest: baseline.generation,
         coverage,
         progress: &progress,

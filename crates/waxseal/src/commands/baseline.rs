@@ -1,31 +1,43 @@
 //! `baseline`: what was sealed, through time and entry by entry.
 
 use crate::Exit;
-use crate::args::{BaselineCommand, ExportFormat};
+use crate::args::{BaselineCommand, BaselineExportArgs, ExportFormat};
+use crate::commands::compare;
 use crate::commands::show::write_state;
-use crate::context::Context;
-use crate::output::{describe, json_line, out};
-use anyhow::bail;
-use std::io::Write;
+use crate::context::{Context, show as show_path};
+use crate::output::{describe, json_line, out, say};
+use anyhow::{anyhow, bail};
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use waxseal_engine::tree::Tree;
+use waxseal_engine::trust;
+use waxseal_ledger::VerifierKey;
 use waxseal_model::change::Seen;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Algorithm, FileState, RawPath, escape};
 use waxseal_os::accounts::Accounts;
-use waxseal_store::{Baseline, Store};
+use waxseal_store::state_dir::write_new_with;
+use waxseal_store::{Baseline, Store, StoreError};
 
 /// Lists, shows or exports baselines.
 pub fn run(command: &BaselineCommand, context: &Context) -> anyhow::Result<Exit> {
-    if context.json && matches!(command, BaselineCommand::Export { format: ExportFormat::Csv }) {
-        bail!("CSV is no JSON: leave out --json, or leave out --format csv");
+    if let BaselineCommand::Compare(args) = command {
+        return compare::run(args, context);
+    }
+    if let BaselineCommand::Export(BaselineExportArgs { file: None, format: Some(format), .. }) = command
+        && context.json
+        && *format != ExportFormat::Json
+    {
+        let name = if *format == ExportFormat::Csv { "CSV" } else { "a sealed export" };
+        bail!("{name} is no JSON: leave out --json, or leave out --format");
     }
     let store = context.store()?;
     match command {
         BaselineCommand::List => list(&store, context)?,
         BaselineCommand::Show { path } => show(&store, path.as_deref(), context)?,
-        BaselineCommand::Export { format } => export(&store, *format)?,
+        BaselineCommand::Export(args) => export(&store, args, context)?,
+        BaselineCommand::Compare(_) => {}
     }
     Ok(Exit::Same)
 }
@@ -89,17 +101,83 @@ fn entry_object(path: &RawPath, state: &FileState) -> Object {
     object
 }
 
-fn export(store: &Store, format: ExportFormat) -> anyhow::Result<()> {
-    let baseline = store.current_baseline()?;
-    let mut out = std::io::BufWriter::new(out());
+fn export(store: &Store, args: &BaselineExportArgs, context: &Context) -> anyhow::Result<()> {
+    let baseline = match args.generation {
+        Some(generation) => store
+            .baseline(Some(generation))?
+            .ok_or_else(|| anyhow!("there is no baseline {generation}: see `waxseal baseline list`"))?,
+        None => store.current_baseline()?,
+    };
+    let default = if context.json && args.file.is_none() { ExportFormat::Json } else { ExportFormat::Sealed };
+    let format = args.format.unwrap_or(default);
+    let key = match format {
+        ExportFormat::Sealed => Some(sealing_key(store, &baseline, context)?),
+        ExportFormat::Json | ExportFormat::Csv => None,
+    };
+    let Some(file) = &args.file else {
+        if key.is_some() && std::io::stdout().is_terminal() {
+            bail!("a sealed export is nothing to read: give a FILE, or --format json");
+        }
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        write_as(store, &baseline, format, key.as_ref(), Path::new("standard output"), &mut out)?;
+        return Ok(out.flush()?);
+    };
+    let mut failed = None;
+    let written = write_new_with(file, 0o600, |out| {
+        write_as(store, &baseline, format, key.as_ref(), file, out).map_err(|error| {
+            error.downcast::<StoreError>().unwrap_or_else(|other| {
+                failed = Some(other);
+                StoreError::Full
+            })
+        })
+    });
+    failed.map_or(Ok(()), Err)?;
+    written?;
+    if context.json {
+        let mut object = json::object("baseline_exported");
+        json::put_path(&mut object, "path", waxseal_os::paths::absolute(file)?.as_bytes());
+        object.insert("generation".into(), baseline.generation.into());
+        object.insert("root".into(), hex(&baseline.stored.root).into());
+        object.insert("entries".into(), baseline.stored.entries.into());
+        json_line(&mut out(), &object)?;
+    }
+    let entries = describe::counted(baseline.stored.entries, "entry", "entries");
+    say(context, &format!("baseline {} ({entries}) is in {}", baseline.generation, show_path(file)));
+    if let Some(key) = key {
+        say(context, &format!("it is sealed by {} {}", key.name(), key.fingerprint()));
+    }
+    Ok(())
+}
+
+/// The key that sealed a baseline, whose seal must hold: an export of another one would prove nothing.
+fn sealing_key(store: &Store, baseline: &Baseline, context: &Context) -> anyhow::Result<VerifierKey> {
+    let keys = context.seal_keys(store.dir())?;
+    trust::verify(baseline, &keys)
+        .map_err(|error| anyhow!("the seal of baseline {} is broken: {error}", baseline.generation))?;
+    keys.into_iter().next().ok_or_else(|| anyhow!("there is no sealing key"))
+}
+
+/// Writes a baseline; `path` names the place in messages.
+fn write_as(
+    store: &Store,
+    baseline: &Baseline,
+    format: ExportFormat,
+    key: Option<&VerifierKey>,
+    path: &Path,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let header = "path,type,mode,uid,gid,size,mtime,inode,links,target,sha256,blake3,sha512";
-    match format {
-        ExportFormat::Json => json_line(&mut out, &summary(&baseline))?,
-        ExportFormat::Csv => writeln!(out, "{header}")?,
+    match (format, key) {
+        (_, Some(key)) => {
+            store.write_export(baseline, key, path, out)?;
+            return Ok(());
+        }
+        (ExportFormat::Csv, _) => writeln!(out, "{header}")?,
+        (ExportFormat::Json | ExportFormat::Sealed, None) => json_line(out, &summary(baseline))?,
     }
     let mut write = |path: &RawPath, state: &FileState| match format {
-        ExportFormat::Json => json_line(&mut out, &entry_object(path, state)),
         ExportFormat::Csv => writeln!(out, "{}", csv_row(path, state)),
+        ExportFormat::Json | ExportFormat::Sealed => json_line(out, &entry_object(path, state)),
     };
     let mut failed = None;
     Tree::open(store, &baseline.stored.root)?.each(&mut |path, state| {
@@ -107,9 +185,7 @@ fn export(store: &Store, format: ExportFormat) -> anyhow::Result<()> {
             failed = write(path, state).err();
         }
     })?;
-    failed.map_or(Ok(()), Err)?;
-    out.flush()?;
-    Ok(())
+    Ok(failed.map_or(Ok(()), Err)?)
 }
 
 /// RFC 4180, and safe in a spreadsheet: a cell that begins like a formula gets a quote before it.

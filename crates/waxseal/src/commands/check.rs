@@ -2,12 +2,14 @@
 
 use crate::Exit;
 use crate::args::CheckArgs;
-use crate::context::{Context, absolute_all, scan_options};
+use crate::commands::sealed;
+use crate::context::{Context, absolute_all, scan_options, show};
 use crate::output::progress::with_bar;
 use crate::output::report::Report;
 use crate::output::{describe, json_line, out, say, style, warn};
 use crate::publish;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use waxseal_engine::check::{self, Request, Scan};
@@ -16,23 +18,102 @@ use waxseal_engine::retention::retention;
 use waxseal_engine::seal::Trouble;
 use waxseal_engine::trust;
 use waxseal_model::digest::hex;
-use waxseal_model::{Change, ChangeKind, RawPath, Source, json};
+use waxseal_model::json::Object;
+use waxseal_model::{Change, ChangeKind, Digest, RawPath, Source, json};
 use waxseal_observe::Progress;
 use waxseal_os::{clock, limits};
-use waxseal_store::{Baseline, Found, Lock, Place, ScanKind, ScanRecord, Store};
+use waxseal_store::{Baseline, Found, Lock, Place, ScanKind, ScanRecord, SealedFile, Store};
+
+/// What the disk is held against.
+struct Ground {
+    store: Store,
+    baseline: Baseline,
+    coverage: Coverage,
+    export: Option<SealedFile>,
+    troubles: Vec<Trouble>,
+}
 
 /// Checks, records, reports.
 pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = Store::open(&context.guarded_state_dir()?)?;
-    let coverage = context.coverage(context.config()?);
-    let baseline = store.current_baseline()?;
-    let mut troubles = Vec::new();
-    let keys = context.seal_keys(store.dir());
-    if let Err(error) = keys.and_then(|keys| trust::verify(&baseline, &keys).map_err(anyhow::Error::msg)) {
-        let message =
-            format!("the baseline's seal is broken: {error:#}; what this check says cannot be trusted");
-        troubles.push(Trouble { path: None, message });
+    let ground = match &args.against {
+        None => Ground::of_state(context)?,
+        Some(file) => match Ground::of_export(file, args, context) {
+            Ok(ground) => ground,
+            Err(error) => return useless(args, context, &error),
+        },
+    };
+    run_on(ground, args, context)
+}
+
+impl Ground {
+    fn of_state(context: &Context) -> anyhow::Result<Ground> {
+        let store = Store::open_to_read(&context.guarded_state_dir()?)?;
+        let coverage = context.coverage(context.config()?);
+        let baseline = store.current_baseline()?;
+        let mut troubles = Vec::new();
+        let keys = context.seal_keys(store.dir());
+        if let Err(error) = keys.and_then(|keys| trust::verify(&baseline, &keys).map_err(anyhow::Error::msg))
+        {
+            let message =
+                format!("the baseline's seal is broken: {error:#}; what this check says cannot be trusted");
+            troubles.push(Trouble { path: None, message });
+        }
+        Ok(Ground { store, baseline, coverage, export: None, troubles })
     }
+
+    /// Everything from the export: its rules, its baseline.
+    fn of_export(path: &Path, args: &CheckArgs, context: &Context) -> anyhow::Result<Ground> {
+        let keys = sealed::given_keys(args.public_key.as_deref())?;
+        let file = sealed::open(path, keys.as_deref(), context)?;
+        file.check_records(|_| ())?;
+        let baseline = file.baseline();
+        let config = waxseal_policy::parse(&baseline.stored.rules, &format!("the rules in {}", show(path)))?;
+        let coverage = context.coverage(config);
+        Ok(Ground {
+            store: Store::in_memory()?,
+            baseline,
+            coverage,
+            export: Some(file),
+            troubles: Vec::new(),
+        })
+    }
+}
+
+/// The report of a check that had nothing to hold the disk against.
+fn useless(args: &CheckArgs, context: &Context, error: &anyhow::Error) -> anyhow::Result<Exit> {
+    if !context.json {
+        anyhow::bail!("nothing was checked: {error:#}");
+    }
+    let mut out = out();
+    let path = args.against.as_deref().and_then(|path| waxseal_os::paths::absolute(path).ok());
+    json_line(&mut out, &json::error(path.as_ref().map(RawPath::as_bytes), &format!("{error:#}")))?;
+    let now = clock::now();
+    let scan =
+        ScanRecord { started: now, ended: now, outcome: String::new(), checked: 0, errors: 1, bytes: 0 };
+    json_line(&mut out, &summary(Exit::Trouble, &Report::new(false), &scan, false, None))?;
+    Ok(Exit::Trouble)
+}
+
+fn summary(exit: Exit, report: &Report, scan: &ScanRecord, quick: bool, root: Option<&Digest>) -> Object {
+    let seconds = (scan.ended.as_micros() - scan.started.as_micros()) as f64 / 1e6;
+    let mut object = json::object("summary");
+    object.insert("outcome".into(), outcome(exit).into());
+    object.insert("checked".into(), scan.checked.into());
+    for kind in ChangeKind::ALL {
+        object.insert(kind.name().into(), report.kind(kind).into());
+    }
+    object.insert("errors".into(), scan.errors.into());
+    object.insert("bytes_hashed".into(), scan.bytes.into());
+    object.insert("seconds".into(), seconds.into());
+    object.insert("quick".into(), quick.into());
+    if let Some(root) = root {
+        object.insert("baseline".into(), hex(root).into());
+    }
+    object
+}
+
+fn run_on(ground: Ground, args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
+    let Ground { store, baseline, coverage, export, mut troubles } = ground;
     let started = clock::now();
     let request = Request {
         targets: absolute_all(&args.paths)?.into_iter().map(|path| Place { path, deep: true }).collect(),
@@ -52,6 +133,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         let scan = Scan {
             store: &store,
             baseline: &baseline,
+            export: export.as_ref(),
             newest: baseline.generation,
             coverage: &coverage,
             progress: &progress,
@@ -61,7 +143,9 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     })?;
     troubles.extend(checked.troubles.iter().cloned());
     troubles.extend(nothing_at(&request, &checked));
-    if let Err(error) = &checked.recorded {
+    if let Err(error) = checked.recorded.as_ref()
+        && export.is_none()
+    {
         troubles.push(Trouble { path: None, message: format!("the changes could not be recorded: {error}") });
     }
     if context.verbose > 0 {
@@ -85,7 +169,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         errors: result.troubles.len() as u64,
         bytes: progress.bytes.load(Ordering::Relaxed),
     };
-    if request.targets.is_empty() {
+    if request.targets.is_empty() && !store.is_read_only() {
         let kind = if args.quick { ScanKind::Quick } else { ScanKind::Full };
         let _ = store.add_scan(kind, &scan, ended);
         prune(&store, &coverage);
@@ -140,7 +224,7 @@ impl Finished<'_> {
     fn write_changes(&self, checked: &check::Report, unrecorded: Vec<Found>) -> anyhow::Result<Report> {
         let mut report = Report::new(self.args.all);
         let mut out = out();
-        let mut show = |change: Change| -> anyhow::Result<()> {
+        let mut show_one = |change: Change| -> anyhow::Result<()> {
             if self.context.json {
                 json_line(&mut out, &json::change(&change))?;
             }
@@ -149,12 +233,12 @@ impl Finished<'_> {
         };
         if checked.recorded.is_ok() {
             self.store.each_open_change(|change| match checked.concerns(&change.path) {
-                true => show(change),
+                true => show_one(change),
                 false => Ok(()),
             })?;
         } else {
             let now = clock::now();
-            unrecorded.into_iter().try_for_each(|found| show(found.unrecorded(now)))?;
+            unrecorded.into_iter().try_for_each(|found| show_one(found.unrecorded(now)))?;
         }
         for trouble in &self.troubles {
             if self.context.json {
@@ -174,18 +258,8 @@ impl Finished<'_> {
         let seconds = (scan.ended.as_micros() - scan.started.as_micros()) as f64 / 1e6;
         let mut out = out();
         if self.context.json {
-            let mut object = json::object("summary");
-            object.insert("outcome".into(), outcome(exit).into());
-            object.insert("checked".into(), scan.checked.into());
-            for kind in ChangeKind::ALL {
-                object.insert(kind.name().into(), report.kind(kind).into());
-            }
-            object.insert("errors".into(), scan.errors.into());
-            object.insert("bytes_hashed".into(), scan.bytes.into());
-            object.insert("seconds".into(), seconds.into());
-            object.insert("quick".into(), self.args.quick.into());
-            object.insert("baseline".into(), hex(&self.baseline.stored.root).into());
-            json_line(&mut out, &object)?;
+            let root = Some(&self.baseline.stored.root);
+            json_line(&mut out, &summary(exit, report, scan, self.args.quick, root))?;
             return Ok(());
         }
         if self.context.quiet {

@@ -127,7 +127,7 @@ fn believed(
         }
     } else if !dir.has_database() {
         return Ok(None);
-    } else if matches!(Store::open(dir).and_then(|store| store.log_size()), Ok(0)) {
+    } else if matches!(Store::open_to_read(dir).and_then(|store| store.log_size()), Ok(0)) {
         bail!(
             "there is no log in {} yet: a state from before there was one gets it when something is recorded",
             show(dir.path())
@@ -196,7 +196,7 @@ fn compare_files(dir: &StateDir, believed: &Believed, wrong: &mut Vec<Wrong>) {
 }
 
 fn look(dir: &StateDir, believed: &Believed) -> Result<Proof, StoreError> {
-    let store = Store::open(dir)?;
+    let store = Store::open_to_read(dir)?;
     let host = believed.trust.host();
     prove(&store, &believed.trust, &|baseline, needs_host| {
         trust::verify_by_any(baseline, &believed.seals, needs_host.then_some(host)).map(drop)

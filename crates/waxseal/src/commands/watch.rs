@@ -35,13 +35,17 @@ pub fn run(args: &WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let signals = Signals::block();
     let only = absolute_all(&args.paths)?;
     let store = match StateDir::open(&context.state_path, limits::effective_uid()) {
-        Ok(dir) if dir.has_database() => Store::open(&dir)?,
+        Ok(dir) if dir.has_database() => Store::open_to_read(&dir)?,
         Ok(_) | Err(StoreError::NoState(_)) if !only.is_empty() => {
             init::seal(&only, args.key.as_deref(), false, context)?.store
         }
         Ok(dir) => Store::open(&dir)?,
         Err(error) => return Err(error.into()),
     };
+    if store.is_read_only() {
+        let hint = "a monitor records what it sees: make it writable, or use `waxseal check`";
+        anyhow::bail!("{}; {hint}", StoreError::ReadOnly(context.state_path.clone()));
+    }
     let since = clock::now();
     let mut holder = Holder::starting(since);
     let mut lock = Lock::take(store.dir(), &holder.line(true)).map_err(in_use)?;
