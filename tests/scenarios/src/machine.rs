@@ -28,6 +28,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(180);
 pub struct Machine {
     home: TempDir,
     tree: PathBuf,
+    state: PathBuf,
     user: Option<u32>,
 }
 
@@ -97,13 +98,21 @@ impl Machine {
         let home = TempDir::with_prefix("waxseal-").expect("a temporary directory");
         let tree = home.path().join("tree");
         fs::create_dir(&tree).expect("the tree");
-        Self { home, tree, user: None }
+        let state = home.path().join("state");
+        Self { home, tree, state, user: None }
     }
 
     /// A machine whose tree is given; state and config lie in the temporary directory.
     pub fn with_tree(tree: &Path) -> Self {
         let home = TempDir::with_prefix("waxseal-").expect("a temporary directory");
-        Self { home, tree: tree.to_owned(), user: None }
+        let state = home.path().join("state");
+        Self { home, tree: tree.to_owned(), state, user: None }
+    }
+
+    /// The same machine with its state somewhere else.
+    pub fn with_state(mut self, state: &Path) -> Self {
+        self.state = state.to_owned();
+        self
     }
 
     /// A machine, and a filesystem of so little room ("8m") for its state; where none can be mounted, says so.
@@ -159,7 +168,7 @@ impl Machine {
 
     /// Where the state is.
     pub fn state_dir(&self) -> PathBuf {
-        self.home.path().join("state")
+        self.state.clone()
     }
 
     /// Writes the config.
@@ -232,6 +241,13 @@ impl Machine {
         let mut command = self.bare_command();
         command.args(arguments.into_iter().map(Into::into));
         Running::start(command).finish(HANGS_AFTER)
+    }
+
+    /// Begins a command with nothing but these arguments.
+    pub fn start_bare(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Running {
+        let mut command = self.bare_command();
+        command.args(arguments.into_iter().map(Into::into));
+        Running::start(command)
     }
 
     /// Runs a command to its end by way of another program, which is named with its arguments.

@@ -28,6 +28,18 @@ impl Fs {
     pub const ON_DISK: &'static [Self] = &[Self::Ext4, Self::Xfs, Self::Btrfs];
 }
 
+impl Fs {
+    /// What makes one on a device, and in how many mebibytes: the smallest that the tools accept, and some room.
+    pub(crate) fn maker(self) -> Option<(u64, &'static [&'static str])> {
+        match self {
+            Self::Ext4 => Some((64, &["mkfs.ext4", "-q", "-F"])),
+            Self::Xfs => Some((320, &["mkfs.xfs", "-q"])),
+            Self::Btrfs => Some((144, &["mkfs.btrfs", "-q"])),
+            Self::Tmpfs | Self::Overlay => None,
+        }
+    }
+}
+
 /// In mebibytes, and how many files there may be on ext4, which has to know ("0": as it sees fit).
 struct Sizes {
     ext4: u64,

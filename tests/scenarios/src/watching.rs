@@ -195,6 +195,12 @@ impl Unread {
         lines
     }
 
+    /// Ends it at once.
+    pub fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// Waits for its end: the signal that ended it, if one did.
     #[track_caller]
     pub fn wait(mut self) -> Option<i32> {
