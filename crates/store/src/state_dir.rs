@@ -49,20 +49,20 @@ impl StateDir {
         StateDir { path: PathBuf::new() }
     }
 
-    /// The directory at `path`, made (with those above it) when missing, for its owner only.
+    /// The directory at `path`, made durably (with those above it) when missing, for its owner only.
     ///
     /// # Errors
     /// As [`StateDir::open`], and when it cannot be made.
     pub fn create(path: &Path, uid: u32) -> Result<StateDir, StoreError> {
         if fs::symlink_metadata(path).is_err() {
             if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(|error| StoreError::io(parent, error))?;
+                make_directories(parent)?;
             }
             match permissions::create_dir(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(StoreError::io(path, error));
                 }
-                _ => {}
+                _ => sync_parent(path).map_err(|error| StoreError::io(path, error))?,
             }
         }
         StateDir::open(path, uid)
@@ -234,15 +234,25 @@ pub fn write_new_with<T>(
     written
 }
 
-/// Makes a directory and those above it where they are missing.
+/// Makes a directory and those above it where they are missing, durably: each is synced into the one above it.
 ///
 /// # Errors
 /// As the file system says.
 pub fn make_directories(path: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(path).map_err(|error| StoreError::io(path, error))
+    let above = path.ancestors().take_while(|above| !above.as_os_str().is_empty());
+    let missing: Vec<&Path> = above.take_while(|above| !above.is_dir()).collect();
+    for directory in missing.into_iter().rev() {
+        let made = match fs::create_dir(directory) {
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+            made => made,
+        };
+        made.and_then(|()| sync_parent(directory)).map_err(|error| StoreError::io(directory, error))?;
+    }
+    Ok(())
 }
 
-/// Makes a rename in the file's directory durable.
+/// Makes durable what became of this name in the directory that it is in.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     permissions::sync_dir(parent)
@@ -268,6 +278,26 @@ mod tests {
         assert!(!dir.has_database());
         // Made already: the same.
         StateDir::create(&path, uid(home.path())).unwrap();
+    }
+
+    #[test]
+    fn directories_are_made_below_those_that_are_there() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for _ in 0..2 {
+            make_directories(&at("a/b/c")).unwrap();
+        }
+        assert!(at("a/b/c").is_dir());
+        // A link to a directory is one.
+        symlink("a", at("link")).unwrap();
+        make_directories(&at("link/d/../e")).unwrap();
+        assert!(at("a/e").is_dir());
+        fs::write(at("file"), "").unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        for bad in ["file", "file/a", "dangling", "dangling/a"] {
+            make_directories(&at(bad)).unwrap_err();
+        }
+        assert!(!at("nowhere").exists());
     }
 
     #[test]
