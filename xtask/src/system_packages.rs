@@ -18,6 +18,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("losetup", "mount"),
     ("unshare", "util-linux"),
+    ("ssh-agent", "openssh-client"),
 ];
 
 /// Installs what is missing, as far as this user on this system may. What then still is missing is printed and

@@ -89,7 +89,7 @@ impl Approval<'_> {
         let rules = rules.unwrap_or_else(|| stored.rules.clone());
         let previous = Some(self.baseline);
         let next = Next { previous, root: grafted.root, counts, rules, scan_start: now() };
-        let next = next.sign(sealer, &host);
+        let next = next.sign(sealer, &host)?;
         let mut records = grafted.records.iter().map(|(hash, record)| (hash, record.as_slice()));
         let decider = Decider { by, note: sealer.note.clone() };
         let generation =

@@ -11,6 +11,9 @@ pub enum EngineError {
     /// The scan was ended from outside.
     #[error("interrupted: nothing was sealed or recorded")]
     Stopped,
+    /// Nothing was sealed.
+    #[error(transparent)]
+    Sign(#[from] waxseal_ledger::SignError),
     /// Paths that no watch covers.
     #[error("{0}")]
     NotCovered(String),

@@ -7,7 +7,7 @@ use crate::tree::{self, Tree};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use waxseal_ledger::{Name, Seal, SigningKey, directory_hash, rules_hash};
+use waxseal_ledger::{Name, Seal, Signer, SigningKey, directory_hash, rules_hash};
 use waxseal_model::record::Writer;
 use waxseal_model::{Digest, FileType, RawPath, Timestamp};
 use waxseal_observe::{Entry, FileError, Look, Node, Options, Progress, Visitor, now, scan};
@@ -45,7 +45,7 @@ pub struct Sealed {
 #[derive(Debug)]
 pub struct Sealer<'a> {
     /// Signs the seal; its name is the baseline's origin. The host's key, which signs the log, signs it too.
-    pub key: &'a SigningKey,
+    pub key: &'a dyn Signer,
     /// The name of this host's log, which begins with its first baseline.
     pub log: Name,
     /// Who, for the list of baselines.
@@ -87,7 +87,7 @@ pub fn seal_first(
     let keys = HostKeys::create(dir, sealer.log.clone(), sealer.key.verifier_key())?;
     let roots = coverage.roots().iter().map(|root| root.path.clone()).collect();
     let taken = take(coverage, &builder, BTreeMap::new(), roots, options, progress)?;
-    let (baseline, troubles) = taken.sign(coverage, sealer, keys.host(), None, progress);
+    let (baseline, troubles) = taken.sign(coverage, sealer, keys.host(), None, progress)?;
     let store = builder.finish(&baseline, &keys)?;
     Ok(Sealed { store, baseline, troubles })
 }
@@ -110,7 +110,7 @@ pub fn seal_more(
     let host = store.host_key(now())?;
     let extension = store.extend()?;
     let taken = take(coverage, &extension, held, roots, options, progress)?;
-    let (next, troubles) = taken.sign(coverage, sealer, &host, Some(baseline), progress);
+    let (next, troubles) = taken.sign(coverage, sealer, &host, Some(baseline), progress)?;
     extension.finish(store, &next)?;
     Ok((next, troubles))
 }
@@ -169,7 +169,7 @@ impl Taken {
         host: &SigningKey,
         previous: Option<&Baseline>,
         progress: &Progress,
-    ) -> (NewBaseline, Vec<Trouble>) {
+    ) -> Result<(NewBaseline, Vec<Trouble>), EngineError> {
         let before = previous.map(|baseline| &baseline.stored);
         let counts = [
             self.entries + before.map_or(0, |before| before.entries),
@@ -183,7 +183,7 @@ impl Taken {
             rules: waxseal_policy::show(coverage.config()),
             scan_start: self.scan_start,
         };
-        (next.sign(sealer, host), self.troubles)
+        Ok((next.sign(sealer, host)?, self.troubles))
     }
 }
 
@@ -203,7 +203,7 @@ pub(crate) struct Next<'a> {
 
 impl Next<'_> {
     /// Signs it with the sealing key and that of the host.
-    pub fn sign(self, sealer: &Sealer<'_>, host: &SigningKey) -> NewBaseline {
+    pub fn sign(self, sealer: &Sealer<'_>, host: &SigningKey) -> Result<NewBaseline, EngineError> {
         let Next { previous, root, counts: [entries, files, bytes], rules, scan_start } = self;
         let time = now();
         let before = previous.map(|baseline| &baseline.stored);
@@ -216,9 +216,9 @@ impl Next<'_> {
             previous: before.map(|before| before.root),
             rules: rules_hash(&rules),
         };
-        NewBaseline {
+        Ok(NewBaseline {
             root,
-            seal: seal.sign(&[sealer.key, host]),
+            seal: seal.sign_by(&[sealer.key, host])?,
             rules,
             time,
             // The earliest start: what was sealed then may have changed from then on.
@@ -228,7 +228,7 @@ impl Next<'_> {
             entries,
             files,
             bytes,
-        }
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! Who keeps a log needs [`Tail`] and [`EpochKey`]; who verifies one, [`verify`]. A log is a tree ([`merkle`]) of leaves
 //! ([`leaf`]) whose root is signed ([`checkpoint`]) by a stable key and by one that soon ceases to exist ([`epoch`]).
 
+pub mod agent;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod epoch;
@@ -19,6 +20,7 @@ pub mod merkle;
 pub mod note;
 pub mod seal;
 pub mod sealed_export;
+pub mod signer;
 pub mod tail;
 pub mod tiles;
 pub mod tree;
@@ -36,6 +38,7 @@ pub use leaf::{Event, Leaf};
 pub use note::{NoteError, Signature, SignedNote, UnverifiedNote};
 pub use seal::{Seal, SealError};
 pub use sealed_export::{ExportError, SealedExport};
+pub use signer::{SignError, Signer};
 pub use tail::{Stored, Tail, TailError};
 pub use tree::{directory_hash, rules_hash};
 pub use verification::VerificationFile;

@@ -9,6 +9,7 @@
 //! accepted. Notes have at most 100 signatures, as in Go's implementation, and at most 1 MiB.
 
 use crate::key::SigningKey;
+use crate::signer::{SignError, Signer};
 use crate::text::{base64, unbase64};
 use crate::vkey::{KeyId, Name, VerifierKey};
 
@@ -165,14 +166,21 @@ pub fn sign(text: &str, keys: &[&SigningKey]) -> Result<String, NoteError> {
 
 /// [`sign`] for text that is known to be in order.
 pub(crate) fn signed(text: &str, keys: &[&SigningKey]) -> String {
-    let mut note = format!("{text}\n");
-    for key in keys {
-        let verifier = key.verifier_key();
-        let mut bytes = verifier.id().0.to_vec();
-        bytes.extend_from_slice(&key.sign(text.as_bytes()));
-        note.push_str(&format!("{MARK}{} {}\n", verifier.name().as_str(), base64(&bytes)));
-    }
-    note
+    let lines = keys.iter().map(|key| line(key.verifier_key(), &key.sign(text.as_bytes())));
+    format!("{text}\n{}", lines.collect::<String>())
+}
+
+/// [`signed`] by whoever has the keys.
+pub(crate) fn signed_by(text: &str, signers: &[&dyn Signer]) -> Result<String, SignError> {
+    let lines = signers.iter().map(|signer| Ok(line(signer.verifier_key(), &signer.sign(text.as_bytes())?)));
+    Ok(format!("{text}\n{}", lines.collect::<Result<String, SignError>>()?))
+}
+
+/// A signature line.
+fn line(key: &VerifierKey, signature: &[u8; 64]) -> String {
+    let mut bytes = key.id().0.to_vec();
+    bytes.extend_from_slice(signature);
+    format!("{MARK}{} {}\n", key.name().as_str(), base64(&bytes))
 }
 
 /// Whether the text has no ASCII control character but newline.

@@ -19,7 +19,8 @@
 //! when one key signs both.
 
 use crate::key::SigningKey;
-use crate::note::{NoteError, UnverifiedNote, signed};
+use crate::note::{NoteError, UnverifiedNote, signed, signed_by};
+use crate::signer::{SignError, Signer};
 use crate::text::{decimal, digest};
 use crate::vkey::{Name, VerifierKey};
 use waxseal_model::digest::hex;
@@ -89,6 +90,14 @@ impl Seal {
     /// The seal as a note signed by these keys.
     pub fn sign(&self, keys: &[&SigningKey]) -> String {
         signed(&self.text(), keys)
+    }
+
+    /// The seal as a note signed by these, one after the other.
+    ///
+    /// # Errors
+    /// When one of them does not sign.
+    pub fn sign_by(&self, signers: &[&dyn Signer]) -> Result<String, SignError> {
+        signed_by(&self.text(), signers)
     }
 
     /// The seal of a note that at least one of these keys has signed. Whose baseline it is, is for the caller to

@@ -4,6 +4,7 @@
 
 #[cfg(unix)]
 pub mod accounts;
+pub mod agent;
 #[cfg(unix)]
 pub mod attributes;
 pub mod clock;

@@ -103,7 +103,8 @@ pub enum Command {
 pub struct InitArgs {
     /// What the first watch covers; a good default for this system without
     pub paths: Vec<PathBuf>,
-    /// Put the sealing key there (a removable disk, say), or use the key that is there
+    /// Put the sealing key there (a removable disk, say), or use the key that is there; `ssh-agent` or
+    /// `ssh-agent:FINGERPRINT` (or its comment) for an Ed25519 key that an SSH agent holds
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 }
@@ -133,7 +134,7 @@ pub struct WatchArgs {
     /// Add paths that no watch covers to the config and seal them, without asking
     #[arg(long)]
     pub yes: bool,
-    /// Where the sealing key is, for adding paths
+    /// Where the sealing key is, for adding paths: a file, or `ssh-agent`
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 }
@@ -179,7 +180,7 @@ pub struct ApproveArgs {
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
-    /// Where the sealing key is
+    /// Where the sealing key is: a file, or `ssh-agent`
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Look, and say what would be approved

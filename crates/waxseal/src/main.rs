@@ -1,5 +1,6 @@
 //! The program: arguments in, one command each, output and exit code out.
 
+mod agent;
 mod args;
 mod commands;
 mod context;

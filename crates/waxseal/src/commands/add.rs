@@ -1,6 +1,6 @@
 //! Adding a path to the config and to the baseline, when `watch` is given one that no watch covers.
 
-use crate::commands::init::{signing_key, who};
+use crate::commands::init::{known_key, who};
 use crate::context::{Context, scan_options};
 use crate::output::progress::with_bar;
 use crate::output::{describe, say, warn};
@@ -31,17 +31,10 @@ pub fn add(
         bail!("no watch covers {names}: add and seal it with `waxseal watch --yes {names}`");
     }
     let coverage = context.coverage(config);
-    let key_path = key.map_or_else(|| store.dir().sealing_key(), Path::to_path_buf);
-    if !waxseal_os::paths::exists(&key_path) {
-        bail!("the sealing key is not at {}: give its place with --key", crate::context::show(&key_path));
-    }
-    let key = signing_key(&key_path, true)?;
-    if context.seal_keys(store.dir())?.first() != Some(key.signing.verifier_key()) {
-        bail!("{} is not the key that sealed the baseline", crate::context::show(&key_path));
-    }
+    let key = known_key(key, store.dir(), context)?;
     let baseline = store.current_baseline()?;
     let log = origin(&waxseal_os::paths::host_name());
-    let sealer = Sealer { key: &key.signing, log, who: who(), note: format!("added {names}") };
+    let sealer = Sealer { key: &*key.signing, log, who: who(), note: format!("added {names}") };
     let progress = Arc::new(Progress::default());
     let options = scan_options(coverage.config());
     let (next, troubles) = with_bar(context, "sealing", None, &progress, || {

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::args::ApproveArgs;
-use crate::commands::init::{signing_key, who};
+use crate::commands::init::{known_key, who};
 use crate::commands::sync::settle;
 use crate::context::{Context, absolute_all, scan_options};
 use crate::output::report::write_change;
@@ -63,17 +63,10 @@ pub fn run(args: &ApproveArgs, context: &Context) -> anyhow::Result<Exit> {
     if store.is_read_only() {
         return Err(StoreError::ReadOnly(context.state_path.clone()).into());
     }
-    let key_path = args.key.clone().unwrap_or_else(|| store.dir().sealing_key());
-    if !paths::exists(&key_path) {
-        bail!("the sealing key is not at {}: give its place with --key", crate::context::show(&key_path));
-    }
-    let key = signing_key(&key_path, true)?;
-    if context.seal_keys(store.dir())?.first() != Some(key.signing.verifier_key()) {
-        bail!("{} is not the key that sealed the baseline", crate::context::show(&key_path));
-    }
+    let key = known_key(args.key.as_deref(), store.dir(), context)?;
     let log = origin(&paths::host_name());
     let note = args.note.clone().unwrap_or_else(|| format!("approved {}", counted(changes.len())));
-    let sealer = Sealer { key: &key.signing, log, who: who(), note };
+    let sealer = Sealer { key: &*key.signing, log, who: who(), note };
     let rules = args.all.then(|| waxseal_policy::show(coverage.config()));
     let what = (&store, &coverage, &options.hashing);
     let (plan, sealed) = seal(what, baseline, changes, rules, &sealer, context)?;

@@ -1,6 +1,7 @@
 //! `init`: config, keys, first sealed baseline.
 
 use crate::Exit;
+use crate::agent::{self, AgentKey};
 use crate::args::InitArgs;
 use crate::commands::status::in_use;
 use crate::context::{Context, absolute_all, scan_options, show};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waxseal_engine::coverage::Coverage;
 use waxseal_engine::seal::{Sealed, Sealer, origin, seal_first};
-use waxseal_ledger::{KdfParams, KeyFile, SigningKey};
+use waxseal_ledger::{KdfParams, KeyFile, Signer, SigningKey};
 use waxseal_model::digest::hex;
 use waxseal_model::{RawPath, json};
 use waxseal_observe::Progress;
@@ -69,7 +70,7 @@ pub fn seal(given: &[RawPath], key: Option<&Path>, ask: bool, context: &Context)
         write_new(&key_path, text.as_bytes(), 0o600)?;
     }
     let log = origin(&paths::host_name());
-    let sealer = Sealer { key: &key.signing, log, who: who(), note: "first baseline".into() };
+    let sealer = Sealer { key: &*key.signing, log, who: who(), note: "first baseline".into() };
     let options = scan_options(coverage.config());
     let progress = Arc::new(Progress::default());
     let sealed = with_bar(context, "sealing", Some(&coverage), &progress, || {
@@ -161,13 +162,45 @@ fn warn_about(coverage: &Coverage) {
 /// A key that is ready to sign, and the text of its file when that is still to be written.
 pub struct Key {
     /// Signs.
-    pub signing: SigningKey,
+    pub signing: Box<dyn Signer>,
     text: Option<Zeroizing<String>>,
     protected: bool,
 }
 
+impl Key {
+    /// A key of an agent: there is no file of it.
+    fn of_agent(key: AgentKey) -> Key {
+        Key { signing: Box::new(key), text: None, protected: true }
+    }
+}
+
+/// The key that sealed the baseline, from where `typed` says: a file, or an agent.
+pub fn known_key(typed: Option<&Path>, dir: &StateDir, context: &Context) -> anyhow::Result<Key> {
+    let path = typed.map_or_else(|| dir.sealing_key(), Path::to_path_buf);
+    let keys = context.seal_keys(dir)?;
+    let sealing = keys.first();
+    let key = match (agent::wanted(&path), sealing) {
+        (Some(wanted), Some(sealing)) => {
+            Key::of_agent(AgentKey::find(wanted, sealing.name(), Some(sealing))?)
+        }
+        (Some(_), None) => bail!("it is not known which key sealed the baseline"),
+        (None, _) if !paths::exists(&path) => {
+            bail!("the sealing key is not at {}: give its place with --key", show(&path))
+        }
+        (None, _) => signing_key(&path, true)?,
+    };
+    if sealing != Some(key.signing.verifier_key()) {
+        bail!("{} is not the key that sealed the baseline", show(&path));
+    }
+    Ok(key)
+}
+
 /// The key at `path`, or a new one.
-pub fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
+fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
+    if let Some(wanted) = agent::wanted(path) {
+        let key = AgentKey::find(wanted, &origin(&paths::host_name()), None)?;
+        return Ok(Key::of_agent(key));
+    }
     let terminal = ask && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if paths::exists(path) {
         let text = Zeroizing::new(read_text(path)?);
@@ -180,7 +213,7 @@ pub fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
         };
         let signing = file.unlock(passphrase.as_ref().map(|p| p.as_bytes()));
         return Ok(Key {
-            signing: signing.map_err(|error| anyhow!("{}: {error}", show(path)))?,
+            signing: Box::new(signing.map_err(|error| anyhow!("{}: {error}", show(path)))?),
             text: None,
             protected,
         });
@@ -194,7 +227,7 @@ pub fn signing_key(path: &Path, ask: bool) -> anyhow::Result<Key> {
         }
         None => signing.to_plain_text(),
     };
-    Ok(Key { signing, text: Some(text), protected: passphrase.is_some() })
+    Ok(Key { signing: Box::new(signing), text: Some(text), protected: passphrase.is_some() })
 }
 
 /// Asks twice; an empty answer means none.
