@@ -3,18 +3,18 @@
 //! In: open changes. Out: the next generation of the baseline, signed, and the changes ended, in one transaction. Each path is
 //! looked at once more first: what is not as it was recorded any more is refused, and the others go through.
 
-use crate::compare;
-use crate::coverage::{self, Coverage};
+use crate::coverage::Coverage;
+use crate::decide::{Refused, as_recorded};
 use crate::error::EngineError;
+use crate::evidence;
 use crate::graft::{Edits, graft, misplaced};
 use crate::seal::{Next, Sealer};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use waxseal_ledger::leaf::By;
-use waxseal_model::{Change, ChangeKind, FileState, FileType, RawPath};
+use waxseal_model::{Change, ChangeKind, RawPath};
+use waxseal_observe::now;
 use waxseal_observe::probe::Hashing;
-use waxseal_observe::{Look, now, place};
-use waxseal_policy::ChangeRule;
 use waxseal_store::{Approved, Baseline, Decider, NewBaseline, Store};
 
 /// What would be approved, and what would not.
@@ -24,17 +24,6 @@ pub struct Plan {
     pub approved: Vec<Approved>,
     /// The others, and why.
     pub refused: Vec<Refused>,
-}
-
-/// A change that is not approved.
-#[derive(Debug)]
-pub struct Refused {
-    /// The change as it was recorded.
-    pub change: Change,
-    /// Why, for people.
-    pub why: String,
-    /// Whether its path has to be looked at and recorded anew.
-    pub is_stale: bool,
 }
 
 /// Where changes are approved.
@@ -58,7 +47,7 @@ impl Approval<'_> {
     pub fn plan(&self, changes: Vec<Change>) -> Result<Plan, EngineError> {
         let mut plan = Plan::default();
         for change in changes {
-            match self.look(&change) {
+            match as_recorded(self.coverage, self.hashing, &change) {
                 Ok(state) => plan.approved.push(Approved { change, state }),
                 Err(why) => plan.refused.push(Refused { change, why, is_stale: true }),
             }
@@ -91,9 +80,16 @@ impl Approval<'_> {
         let next = Next { previous, root: grafted.root, counts, rules, scan_start: now() };
         let next = next.sign(sealer, &host)?;
         let mut records = grafted.records.iter().map(|(hash, record)| (hash, record.as_slice()));
+        let kept = evidence::of_approved(self.store, self.coverage, &stored.root, &plan.approved)?;
         let decider = Decider { by, note: sealer.note.clone() };
-        let generation =
-            self.store.approve(self.baseline.generation, &mut records, &next, &plan.approved, &decider)?;
+        let generation = self.store.approve(
+            self.baseline.generation,
+            &mut records,
+            &next,
+            &plan.approved,
+            &kept,
+            &decider,
+        )?;
         Ok((generation, next))
     }
 
@@ -113,47 +109,6 @@ impl Approval<'_> {
 
     fn is_root(&self, path: &RawPath) -> bool {
         self.coverage.root_at(path).is_some()
-    }
-
-    /// The state of a path, if it is the one that is on record; or why it cannot be approved.
-    fn look(&self, change: &Change) -> Result<Option<FileState>, String> {
-        if self.coverage.is_own(&change.path) {
-            // Taken note of: the own files are no part of the baseline, and this program goes on writing to them.
-            return Ok(change.after.as_ref().map(|seen| seen.state.clone()));
-        }
-        let anchor = self.coverage.anchor(&change.path);
-        let Some(owner) = self.coverage.owner(&change.path) else {
-            return Err("no watch covers it any more".into());
-        };
-        let recorded = change.after.as_ref().map(|seen| &seen.state);
-        let is_file = recorded.is_some_and(|state| state.file_type == FileType::File);
-        let look = match owner.watch.change {
-            ChangeRule::AppendOnly if is_file => Look::Growing { prefix: None },
-            _ => Look::Full,
-        };
-        let found = place::observe(&change.path, anchor.as_ref(), look, self.hashing);
-        let state = found.map_err(|problem| problem.to_string())?.map(|observation| observation.state);
-        if change.kind == ChangeKind::Moved
-            && let Some(from) = &change.from
-            && place::stat(from, self.coverage.anchor(from).as_ref()).is_ok_and(|state| state.is_some())
-        {
-            return Err(format!("{from}, where it came from, is there again"));
-        }
-        match (recorded, state) {
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err("it is there again".into()),
-            (Some(_), None) => Err("it is gone".into()),
-            (Some(recorded), Some(state)) => {
-                let counted = coverage::counted(owner.watch);
-                let moved = compare::differences(recorded, &state).intersection(counted);
-                let is_hashed = recorded.digests.sha256.is_some() || !is_file;
-                match (moved.iter().next(), is_hashed) {
-                    (Some(_), _) => Err("it has changed since it was recorded".into()),
-                    (None, false) => Err("its content was not known when it was recorded".into()),
-                    (None, true) => Ok(Some(state)),
-                }
-            }
-        }
     }
 }
 

@@ -12,6 +12,7 @@ mod survey;
 use crate::compare;
 use crate::coverage::{self, Coverage};
 use crate::error::EngineError;
+use crate::evidence;
 use crate::known::{self, KnownEntry};
 use crate::plan::Plan;
 use crate::rules::RecordRules;
@@ -197,7 +198,7 @@ pub fn check(
     scan: &Scan<'_>,
     request: &Request,
     options: &Options,
-    outcomes: Option<&mut Vec<Outcome>>,
+    mut outcomes: Option<&mut Vec<Outcome>>,
     unrecorded: &mut dyn FnMut(Found),
 ) -> Result<Report, EngineError> {
     let Scan { store, baseline, coverage, findings, .. } = *scan;
@@ -228,6 +229,10 @@ pub fn check(
     let rules = RecordRules { coverage, written: request.written.as_deref() };
     let time = now();
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = match scan.export.is_some() || store.is_read_only() {
+        true => Vec::new(),
+        false => evidence::of_findings(store, coverage, &baseline.stored.root, &findings)?,
+    };
     // What was done to the own files is judged by the monitor alone.
     let looked_at = |path: &RawPath| report.looked_at(path) && !coverage.is_own(path);
     let commit = Commit {
@@ -237,9 +242,15 @@ pub fn check(
         generation: scan.newest,
         rules: &rules,
         scope: &commit_scope,
+        kept: &kept,
         looked_at: &looked_at,
     };
-    report.recorded = findings.commit(store, &commit, outcomes);
+    let mut recorded = findings.commit(store, &commit, outcomes.as_deref_mut());
+    if matches!(recorded, Err(StoreError::Full)) && !kept.is_empty() {
+        // That something was found matters more than what it was.
+        recorded = findings.commit(store, &Commit { kept: &[], ..commit }, outcomes);
+    }
+    report.recorded = recorded;
     if report.recorded.is_err() {
         findings.each(unrecorded)?;
         findings.clear()?;

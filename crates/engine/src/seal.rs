@@ -2,6 +2,7 @@
 
 use crate::coverage::Coverage;
 use crate::error::EngineError;
+use crate::evidence::{KeptCount, SealKeeper};
 use crate::plan::Plan;
 use crate::tree::{self, Tree};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Sealed {
     pub baseline: NewBaseline,
     /// What could not be read, and is sealed by what stat alone shows.
     pub troubles: Vec<Trouble>,
+    /// What came of keeping contents.
+    pub kept: KeptCount,
 }
 
 /// Who seals, and with what words.
@@ -63,6 +66,9 @@ pub struct SealDir {
 struct Sealing<'a> {
     coverage: &'a Coverage,
     sink: &'a dyn RecordSink,
+    keeper: SealKeeper<'a>,
+    /// Whether any watch keeps contents.
+    keeps: bool,
     /// Roots that were sealed before and stay as they are.
     held: BTreeMap<RawPath, tree::Sealed>,
     progress: &'a Progress,
@@ -86,10 +92,11 @@ pub fn seal_first(
     let builder = Builder::new(dir)?;
     let keys = HostKeys::create(dir, sealer.log.clone(), sealer.key.verifier_key())?;
     let roots = coverage.roots().iter().map(|root| root.path.clone()).collect();
-    let taken = take(coverage, &builder, BTreeMap::new(), roots, options, progress)?;
+    let taken = take(coverage, &builder, 0, BTreeMap::new(), roots, options, progress)?;
+    let kept = taken.kept;
     let (baseline, troubles) = taken.sign(coverage, sealer, keys.host(), None, progress)?;
     let store = builder.finish(&baseline, &keys)?;
-    Ok(Sealed { store, baseline, troubles })
+    Ok(Sealed { store, baseline, troubles, kept })
 }
 
 /// Seals roots that the baseline does not hold yet, beside those that it holds, as its next generation. What
@@ -108,8 +115,9 @@ pub fn seal_more(
 ) -> Result<(NewBaseline, Vec<Trouble>), EngineError> {
     let held = Tree::open(store, &baseline.stored.root)?.roots().clone();
     let host = store.host_key(now())?;
+    let used = store.evidence_size()?.stored;
     let extension = store.extend()?;
-    let taken = take(coverage, &extension, held, roots, options, progress)?;
+    let taken = take(coverage, &extension, used, held, roots, options, progress)?;
     let (next, troubles) = taken.sign(coverage, sealer, &host, Some(baseline), progress)?;
     extension.finish(store, &next)?;
     Ok((next, troubles))
@@ -122,12 +130,14 @@ struct Taken {
     entries: u64,
     files: u64,
     troubles: Vec<Trouble>,
+    kept: KeptCount,
 }
 
-/// Scans `roots` into `sink`; the record of roots holds them and those of `held`.
+/// Scans `roots` into `sink`, which keeps contents of so many bytes already; the record of roots holds them and those of `held`.
 fn take(
     coverage: &Coverage,
     sink: &dyn RecordSink,
+    used: u64,
     held: BTreeMap<RawPath, tree::Sealed>,
     roots: Vec<RawPath>,
     options: &Options,
@@ -137,6 +147,8 @@ fn take(
     let visitor = Sealing {
         coverage,
         sink,
+        keeper: SealKeeper::new(coverage, sink, used),
+        keeps: coverage.config().watches.iter().any(SealKeeper::wants),
         held,
         progress,
         entries: AtomicU64::new(0),
@@ -158,6 +170,7 @@ fn take(
         entries: visitor.entries.into_inner(),
         files: visitor.files.into_inner(),
         troubles,
+        kept: visitor.keeper.count(),
     })
 }
 
@@ -237,6 +250,11 @@ impl Sealing<'_> {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         troubles.push(Trouble::at(path, message));
     }
+
+    fn fail(&self, error: StoreError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.progress.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Visitor for Sealing<'_> {
@@ -262,6 +280,14 @@ impl Visitor for Sealing<'_> {
         }
     }
 
+    fn read(&self, node: &Node<SealDir>, _: &[u8], content: &[u8]) {
+        let root = self.coverage.roots().get(node.context.root).filter(|_| self.keeps && !node.is_roots());
+        if let Some(root) = root {
+            let kept = self.keeper.read(self.coverage.watch(root), content);
+            kept.unwrap_or_else(|error| self.fail(error));
+        }
+    }
+
     fn done(
         &self,
         node: &Node<SealDir>,
@@ -279,6 +305,7 @@ impl Visitor for Sealing<'_> {
                 writer.push(path.as_bytes(), &sealed.state, sealed.child.as_ref());
             }
         };
+        let plan = self.keeps.then(|| Plan::of(self.coverage, node, node.context.root));
         for entry in entries {
             push_held(&mut writer, Some(&entry.name));
             if let Some(problem) = entry.problem {
@@ -289,15 +316,16 @@ impl Visitor for Sealing<'_> {
             if state.file_type == FileType::File {
                 self.files.fetch_add(1, Ordering::Relaxed);
             }
+            if let Some((_, watch)) = plan.as_ref().and_then(|plan| plan.rules_of(&entry.name)) {
+                let kept = self.keeper.sealed(watch, &node.path_of(&entry.name), &state);
+                kept.unwrap_or_else(|error| self.fail(error));
+            }
             writer.push(&entry.name, &state, entry.child.as_deref());
         }
         push_held(&mut writer, None);
         let record = writer.finish();
         let hash = directory_hash(&record);
-        if let Err(error) = self.sink.add(&hash, &record) {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            self.progress.stop.store(true, Ordering::Relaxed);
-        }
+        self.sink.add(&hash, &record).unwrap_or_else(|error| self.fail(error));
         // A directory that could not be listed at all has no record: what is in it is not covered.
         Some(hash)
     }

@@ -19,6 +19,7 @@ mod view;
 pub use parts::{By, Details, LeafPath, LeafState, LeafText, Who, actors_hash};
 
 use crate::epoch::Announcement;
+use crate::tree::Hasher;
 use waxseal_model::wire::{Input, WireError, put_varint, put_zigzag};
 use waxseal_model::{
     AttributeSet, Change, ChangeId, ChangeKind, Digest, SetId, Severity, Source, Timestamp, actor,
@@ -129,6 +130,34 @@ pub enum Event {
     Pruned(Box<Pruned>),
     /// A scan of everything that is watched has ended.
     Scan(Box<Scan>),
+    /// Contents of files were kept as evidence.
+    Kept {
+        /// Whether they stood where they differed from the baseline; otherwise they were approved.
+        suspect: bool,
+        /// How many.
+        contents: u64,
+        /// How many bytes they have, uncompressed.
+        bytes: u64,
+        /// [`contents_hash`] of them.
+        list: Digest,
+    },
+    /// Contents that were kept are not kept any more.
+    Dropped {
+        /// Why, in a word.
+        reason: LeafText,
+        /// Each with the leaf that told of its keeping; at most [`MAX_DROPPED`].
+        contents: Vec<(u64, Digest)>,
+    },
+}
+
+/// How many contents one leaf says to be dropped, at most: so many always fit.
+pub const MAX_DROPPED: usize = 1200;
+
+/// The SHA-256 over the SHA-256 of each of the contents, sorted.
+pub fn contents_hash<'d>(sorted: impl IntoIterator<Item = &'d Digest>) -> Digest {
+    let mut hasher = Hasher::default();
+    sorted.into_iter().for_each(|digest| hasher.update(digest));
+    hasher.finish()
 }
 
 /// A finding.
@@ -320,6 +349,8 @@ impl Event {
             Event::Clock => "clock",
             Event::Pruned(_) => "pruned",
             Event::Scan(_) => "scan",
+            Event::Kept { .. } => "kept",
+            Event::Dropped { .. } => "dropped",
         }
     }
 
@@ -342,6 +373,8 @@ impl Event {
             Event::Clock => 14,
             Event::Pruned(_) => 15,
             Event::Scan(_) => 16,
+            Event::Kept { .. } => 17,
+            Event::Dropped { .. } => 18,
         }
     }
 

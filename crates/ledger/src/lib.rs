@@ -40,6 +40,6 @@ pub use seal::{Seal, SealError};
 pub use sealed_export::{ExportError, SealedExport};
 pub use signer::{SignError, Signer};
 pub use tail::{Stored, Tail, TailError};
-pub use tree::{directory_hash, rules_hash};
+pub use tree::{Hasher, directory_hash, rules_hash};
 pub use verification::VerificationFile;
 pub use vkey::{KeyId, Name, VerifierKey, VkeyError};

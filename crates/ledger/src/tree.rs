@@ -26,6 +26,22 @@ pub fn seal_hash(note: &str) -> Digest {
     rules_hash(note)
 }
 
+/// SHA-256 of what comes piece by piece: what `sha256sum` prints of all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of all pieces.
+    pub fn finish(self) -> Digest {
+        self.0.finalize().into()
+    }
+}
+
 /// SHA-256 of these parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> Digest {
     parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()

@@ -4,11 +4,13 @@
 //! decided elsewhere, by the [`Visitor`] that a scan is given.
 
 pub mod actors;
+pub mod content;
 pub mod entry;
 pub mod executables;
 pub mod packages;
 pub mod place;
 pub mod probe;
+pub mod put;
 mod read;
 pub mod scan;
 pub mod sums;

@@ -20,6 +20,9 @@ pub enum FileError {
         "its filesystem did not answer within {0:?}: see to the server or program behind it, or exclude it in the config"
     )]
     NoAnswer(Duration),
+    /// This version cannot do it on this system.
+    #[error("this version cannot do that on this system")]
+    Unsupported,
     /// Any other refusal of the kernel.
     #[error("{}", describe(.0))]
     Os(Errno),

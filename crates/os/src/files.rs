@@ -227,6 +227,17 @@ impl Dir {
         Ok((Dir(fd), name))
     }
 
+    /// The descriptor, for what changes something in the directory.
+    ///
+    /// # Errors
+    /// In a filesystem that may never answer: nothing is changed there.
+    pub(crate) fn near(&self) -> Result<BorrowedFd<'_>, FileError> {
+        match &self.0 {
+            Fd::Near(fd) => Ok(fd.as_fd()),
+            Fd::Far(_) => Err(FileError::Os(Errno::OPNOTSUPP)),
+        }
+    }
+
     /// Takes over a descriptor of a directory opened for reading (as resolving a kernel's handle gives).
     pub fn from_fd(fd: OwnedFd) -> Dir {
         Dir(Fd::Near(fd))

@@ -33,6 +33,8 @@ pub mod paths;
 pub mod priority;
 pub mod process;
 #[cfg(target_os = "linux")]
+pub mod put;
+#[cfg(target_os = "linux")]
 pub mod remote;
 #[cfg(unix)]
 pub mod signals;
@@ -53,6 +55,6 @@ mod windows;
 #[cfg(target_os = "macos")]
 pub use macos::{files, priority};
 #[cfg(not(target_os = "linux"))]
-pub use other::{front, guard, mounts, remote, watcher};
+pub use other::{front, guard, mounts, put, remote, watcher};
 #[cfg(windows)]
 pub use windows::{accounts, attributes, control, files, limits, priority, signals, terminal};

@@ -8,6 +8,7 @@ mod parse;
 mod paths;
 mod rules;
 mod schema;
+pub mod secret;
 mod select;
 mod settings;
 mod show;

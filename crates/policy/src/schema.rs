@@ -93,7 +93,7 @@ pub(crate) const SECTION_NAMES: [&str; 13] = [
 
 /// What this version checks but does not act on; shorten it with every feature that arrives.
 pub(crate) const UNUSED: &[&str] =
-    &["evidence", "alerts", "channel", "route", "log", "explain", "reputation", "dashboard", "fleet"];
+    &["alerts", "channel", "route", "log", "explain", "reputation", "dashboard", "fleet"];
 
 /// The kinds of `[[ledger.publish]]` with the keys that each takes besides `name`, `kind` and `timeout`.
 pub(crate) const PUBLISH_KINDS: [(&str, &[Key]); 3] = [

@@ -116,6 +116,7 @@ fn main() {
             generation: 1,
             rules: &Plain,
             scope,
+            kept: &[],
             looked_at: &|_| true,
         };
         findings.commit(&store, &commit, None).unwrap();

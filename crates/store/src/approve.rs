@@ -1,12 +1,13 @@
-//! Approvals: the next baseline and the end of the changes that it contains, in one transaction.
+//! Decisions: the next baseline and the end of the changes that it contains, or what was put back, in one transaction.
 
 use crate::Store;
 use crate::baseline::{NewBaseline, insert_baseline, number, sealed_leaf};
 use crate::changes::{CHANGE_COLUMNS, change_from};
 use crate::error::StoreError;
+use crate::evidence::{self, Content};
 use rusqlite::Connection;
 use waxseal_ledger::leaf::{By, Decision, Event, LeafPath, LeafState, LeafText, Sealed};
-use waxseal_model::{Change, Digest, FileState, Timestamp};
+use waxseal_model::{Change, ChangeId, Digest, FileState, Timestamp};
 
 /// One change that was decided about, as it was shown, and the state that was approved.
 #[derive(Debug, Clone)]
@@ -14,6 +15,15 @@ pub struct Approved {
     /// The open change.
     pub change: Change,
     /// What stands at its path now; nothing when absent.
+    pub state: Option<FileState>,
+}
+
+/// One change that was undone.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The change as it was recorded.
+    pub change: Change,
+    /// What stands at its path, or at the one that it had moved from, again; nothing when absent.
     pub state: Option<FileState>,
 }
 
@@ -29,7 +39,7 @@ pub struct Decider {
 impl Store {
     /// Stores the sealed baseline that follows generation `previous`, with its new directory records, and ends these
     /// changes as approved: durably, all of it or nothing. Each change becomes a leaf of the log with the state that was
-    /// approved; the leaf of the seal comes last.
+    /// approved; then come the leaf of the seal, and that of what is kept of their contents.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when another baseline was sealed meanwhile, or one of the changes moved or is over;
@@ -40,6 +50,7 @@ impl Store {
         records: &mut dyn Iterator<Item = (&Digest, &[u8])>,
         next: &NewBaseline,
         approved: &[Approved],
+        kept: &[Content],
         decider: &Decider,
     ) -> Result<u64, StoreError> {
         let mut generation = 0;
@@ -70,9 +81,52 @@ impl Store {
                 log.add(connection, next.time, Event::Approved(Box::new(decision)))?;
             }
             let sealed = Sealed { by: By { user: LeafText::new(&next.who), ..decider.by.clone() }, ..sealed_leaf(generation, next) };
-            log.add(connection, next.time, Event::Sealed(Box::new(sealed)))
+            log.add(connection, next.time, Event::Sealed(Box::new(sealed)))?;
+            kept.iter().try_for_each(|content| evidence::insert(connection, content).map(drop))?;
+            evidence::tell(connection, log, next.time, false)
         })?;
         Ok(generation)
+    }
+
+    /// Records what `act` puts back, and ends those changes as restored, durably. Where it is done `together`, nothing else is recorded
+    /// meanwhile: whoever sees what is put back finds it ended. A change that is over by then, or has moved on, is left as it is; the
+    /// log tells of the path all the same.
+    ///
+    /// # Errors
+    /// As the database says. What has been put back stays so, and the next look finds it.
+    pub fn restore(
+        &self,
+        together: bool,
+        decider: &Decider,
+        time: Timestamp,
+        act: impl FnOnce() -> Vec<Restored>,
+    ) -> Result<Vec<Restored>, StoreError> {
+        let (mut act, mut done) = (Some(act), Vec::new());
+        if !together && let Some(act) = act.take() {
+            done = act();
+        }
+        self.with_log(|connection, log| {
+            if let Some(act) = act.take() {
+                done = act();
+            }
+            let mut end = connection.prepare_cached(
+                "UPDATE change SET status = 'restored', closed = ?3 WHERE id = ?1 AND count = ?2 AND status = 'open'",
+            )?;
+            for Restored { change, state } in &done {
+                let at = (number(change.id.0), number(change.count), time.as_micros());
+                let ended = end.execute(at)? == 1;
+                let decision = Decision {
+                    id: if ended { change.id } else { ChangeId::NONE },
+                    path: LeafPath::new(&change.path),
+                    state: state.as_ref().map(LeafState::new),
+                    by: decider.by.clone(),
+                    note: LeafText::new(&decider.note),
+                };
+                log.add(connection, time, Event::Restored(Box::new(decision)))?;
+            }
+            Ok(())
+        })?;
+        Ok(done)
     }
 
     /// The number of the newest baseline.
@@ -126,7 +180,14 @@ mod tests {
         let next = NewBaseline { time: Timestamp::new(2000, 0), ..baseline(root) };
         let decider = Decider::default();
         let approve = |previous, changes: &[Approved]| {
-            store.approve(previous, &mut [(&root, bytes.as_slice())].into_iter(), &next, changes, &decider)
+            store.approve(
+                previous,
+                &mut [(&root, bytes.as_slice())].into_iter(),
+                &next,
+                changes,
+                &[],
+                &decider,
+            )
         };
         // On another baseline than it was decided by; and when one of the changes has moved since.
         assert!(matches!(approve(7, &both), Err(StoreError::Superseded)));

@@ -2,6 +2,7 @@
 
 use crate::baseline::{NewBaseline, insert_baseline, sealed_leaf};
 use crate::error::StoreError;
+use crate::evidence::{self, Content};
 use crate::log::{HostKeys, Log};
 use crate::permissions;
 use crate::state_dir::{StateDir, sync_parent};
@@ -52,10 +53,12 @@ impl Builder {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(connection) = connection {
             let generation = insert_baseline(&connection, baseline)?;
-            let leaf = Event::Sealed(Box::new(sealed_leaf(generation, baseline)));
-            let checkpoint = Log::begin(&connection, keys, baseline.time, leaf)?;
+            let mut events = vec![Event::Sealed(Box::new(sealed_leaf(generation, baseline)))];
+            events.extend(evidence::told(&connection, false)?);
+            let checkpoint = Log::begin(&connection, keys, baseline.time, events)?;
+            evidence::settle(&connection)?;
             keys.write_verification(&self.dir, &checkpoint)?;
-            connection.execute_batch("CREATE INDEX node_by_hash ON node(hash); COMMIT")?;
+            connection.execute_batch("CREATE INDEX node_by_hash ON node(hash); CREATE INDEX evidence_by_leaf ON evidence(leaf, hash); COMMIT")?;
             connection.close().map_err(|(_, error)| error)?;
         }
         let io = |error| StoreError::io(&self.temporary, error);
@@ -81,7 +84,7 @@ fn empty_database(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "cache_size", -2048)?;
     schema::create(&connection)?;
-    connection.execute_batch("DROP INDEX node_by_hash; BEGIN")?;
+    connection.execute_batch("DROP INDEX node_by_hash; DROP INDEX evidence_by_leaf; BEGIN")?;
     Ok(connection)
 }
 
@@ -92,6 +95,18 @@ pub trait RecordSink: Sync {
     /// # Errors
     /// As the disk says.
     fn add(&self, hash: &Digest, record: &[u8]) -> Result<(), StoreError>;
+
+    /// Keeps the content of a file that is sealed with them, unless it is kept already; whether it was not.
+    ///
+    /// # Errors
+    /// As the disk says.
+    fn keep(&self, content: &Content) -> Result<bool, StoreError>;
+
+    /// Whether a content is kept.
+    ///
+    /// # Errors
+    /// As the disk says.
+    fn is_kept(&self, hash: &Digest) -> Result<bool, StoreError>;
 }
 
 fn insert(connection: &Connection, hash: &Digest, record: &[u8]) -> Result<(), StoreError> {
@@ -104,6 +119,16 @@ impl RecordSink for Builder {
     fn add(&self, hash: &Digest, record: &[u8]) -> Result<(), StoreError> {
         let guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         guard.as_ref().map_or(Ok(()), |connection| insert(connection, hash, record))
+    }
+
+    fn keep(&self, content: &Content) -> Result<bool, StoreError> {
+        let guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().map_or(Ok(false), |connection| evidence::insert(connection, content))
+    }
+
+    fn is_kept(&self, hash: &Digest) -> Result<bool, StoreError> {
+        let guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().map_or(Ok(false), |connection| Ok(evidence::kept(connection, hash)?.is_some()))
     }
 }
 
@@ -138,6 +163,7 @@ impl Extension {
         let generation = insert_baseline(&writer, baseline)?;
         let mut log = store.appending();
         log.add(&writer, baseline.time, Event::Sealed(Box::new(sealed_leaf(generation, baseline))))?;
+        evidence::tell(&writer, &mut log, baseline.time, false)?;
         log.sign(&writer)?;
         writer.execute_batch("COMMIT")?;
         log.settle();
@@ -148,6 +174,15 @@ impl Extension {
 impl RecordSink for Extension {
     fn add(&self, hash: &Digest, record: &[u8]) -> Result<(), StoreError> {
         insert(&self.writer.lock().unwrap_or_else(PoisonError::into_inner), hash, record)
+    }
+
+    fn keep(&self, content: &Content) -> Result<bool, StoreError> {
+        evidence::insert(&self.writer.lock().unwrap_or_else(PoisonError::into_inner), content)
+    }
+
+    fn is_kept(&self, hash: &Digest) -> Result<bool, StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(evidence::kept(&writer, hash)?.is_some())
     }
 }
 

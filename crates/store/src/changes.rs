@@ -11,6 +11,7 @@ pub use survey::Page;
 use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
+use crate::evidence::Content;
 use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::types::Value;
@@ -102,6 +103,8 @@ pub struct Commit<'a> {
     pub rules: &'a dyn Rules,
     /// Where it was looked; everywhere when empty.
     pub scope: &'a [Place],
+    /// Contents that were found, to be kept as suspect.
+    pub kept: &'a [Content],
     /// Whether a path in scope could be seen.
     pub looked_at: &'a dyn Fn(&RawPath) -> bool,
 }

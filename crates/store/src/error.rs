@@ -33,6 +33,17 @@ pub enum StoreError {
         "the database is damaged ({0}): what it says cannot be trusted; restore the state directory from a backup, or move it away and seal anew"
     )]
     Damaged(String),
+    /// A content that is kept is not what was kept.
+    #[error(
+        "the content {} that is kept as evidence is damaged: {why}; it cannot be shown or put back",
+        waxseal_model::digest::hex(hash)
+    )]
+    Rotten {
+        /// Its SHA-256.
+        hash: waxseal_model::Digest,
+        /// What is wrong.
+        why: String,
+    },
     /// The log cannot be continued, or its keys cannot be used.
     #[error("the log cannot be written: {0}")]
     Log(String),

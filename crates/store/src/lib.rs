@@ -15,6 +15,7 @@ mod build;
 pub mod changes;
 mod database;
 pub mod error;
+pub mod evidence;
 pub mod full_scan;
 pub mod gaps;
 pub mod lock;
@@ -30,11 +31,12 @@ mod testing;
 mod tracked;
 
 pub use anchors::{Anchored, Cosigned, Growth, Newest, Seen};
-pub use approve::{Approved, Decider};
+pub use approve::{Approved, Decider, Restored};
 pub use baseline::{Baseline, NewBaseline, Snapshot};
 pub use build::{Builder, Extension, RecordSink};
 pub use changes::{Appeared, ChangeSet, Commit, Findings, Found, Outcome, Page, Place, Rules};
 pub use error::StoreError;
+pub use evidence::{Content, ContentWriter, EvidenceSize, Kept};
 pub use full_scan::FullScan;
 pub use gaps::Gap;
 pub use lock::Lock;
@@ -57,6 +59,7 @@ pub struct Store {
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     log: log::Log,
+    room: Mutex<evidence::Room>,
     /// How long a transaction of another process is waited for.
     patience: Duration,
 }
@@ -123,6 +126,7 @@ impl Store {
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             log: log::Log::default(),
+            room: Mutex::default(),
             patience: BUSY,
         })
     }

@@ -71,11 +71,13 @@ impl Log {
         connection: &Connection,
         keys: &HostKeys,
         time: Timestamp,
-        event: Event,
+        events: Vec<Event>,
     ) -> Result<String, StoreError> {
         let (mut tail, first) = Tail::begin(keys.host(), keys.epoch(), time).map_err(broken)?;
         insert(connection, &first)?;
-        tail.append(time, event).iter().try_for_each(|stored| insert(connection, stored))?;
+        for event in events {
+            tail.append(time, event).iter().try_for_each(|stored| insert(connection, stored))?;
+        }
         let checkpoint = tail.checkpoint(keys.host(), keys.epoch()).map_err(broken)?;
         put_checkpoint(connection, &checkpoint)?;
         Ok(checkpoint)
@@ -322,7 +324,7 @@ impl Store {
 }
 
 /// How many leaves there are. A gap in their numbers is for verification to find.
-fn size(connection: &Connection) -> Result<u64, StoreError> {
+pub(crate) fn size(connection: &Connection) -> Result<u64, StoreError> {
     let last: Option<i64> = connection
         .prepare_cached("SELECT seq FROM leaf ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| row.get(0))

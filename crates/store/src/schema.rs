@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// "WXSL": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5758_534c;
 /// Raised whenever the tables change; older versions are migrated, newer ones refused.
-const VERSION: i32 = 5;
+const VERSION: i32 = 6;
 
 /// Times are microseconds since 1970 (UTC). `record`, `before` and `after` are in the canonical encoding that
 /// `docs/baseline-format.md` describes; everything else is readable as it stands.
@@ -62,6 +62,15 @@ const COSIGNED: &str = "
 CREATE TABLE cosigned(name TEXT PRIMARY KEY, note TEXT NOT NULL, line TEXT NOT NULL) WITHOUT ROWID;
 ";
 
+/// The contents of files that are kept, by their SHA-256, each in pieces that are compressed with zstd one by one and numbered on from
+/// `first`. `leaf` is the one that told of the keeping; it is less than zero only while a transaction is written.
+const EVIDENCE: &str = "
+CREATE TABLE evidence(
+    hash BLOB PRIMARY KEY, size INTEGER NOT NULL, stored INTEGER NOT NULL, first INTEGER NOT NULL, leaf INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX evidence_by_leaf ON evidence(leaf, hash);
+CREATE TABLE piece(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+";
+
 /// Makes the tables in a new file.
 pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     // Before there is a table: what retention frees goes back to the disk in portions.
@@ -72,12 +81,13 @@ pub(crate) fn create(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(LOG)?;
     connection.execute_batch(ANCHOR)?;
     connection.execute_batch(COSIGNED)?;
+    connection.execute_batch(EVIDENCE)?;
     Ok(())
 }
 
 /// What each version changed, from the first one on.
 const STEPS: [&str; VERSION as usize - 1] =
-    ["ALTER TABLE change ADD COLUMN actors TEXT", LOG, ANCHOR, COSIGNED];
+    ["ALTER TABLE change ADD COLUMN actors TEXT", LOG, ANCHOR, COSIGNED, EVIDENCE];
 
 /// Brings the tables of an older version up to date.
 ///
@@ -128,11 +138,11 @@ pub(crate) fn check(connection: &Connection, dir: &StateDir) -> Result<(), Store
         }
     }
     let tables: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint','anchor','cosigned')",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('node','baseline','change_set','change','scan','gap','tracked','meta','leaf','level','checkpoint','anchor','cosigned','evidence','piece')",
         [],
         |row| row.get(0),
     )?;
-    if tables == 13 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
+    if tables == 15 { Ok(()) } else { Err(StoreError::Damaged("tables are missing".into())) }
 }
 
 /// What the file has besides our tables and indexes, or has of them in another form: a trigger, say, which would act on whatever
@@ -178,8 +188,8 @@ fn show((kind, name): &Named) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
     use crate::testing::{state_below, store_in};
+    use crate::{EvidenceSize, Store};
     use std::fs;
 
     fn open_after(damage: impl FnOnce(&StateDir)) -> StoreError {
@@ -198,8 +208,8 @@ mod tests {
     fn files_of_others_and_of_later_versions_are_refused() {
         let error = open_after(|dir| sql(dir, "PRAGMA application_id = 1"));
         assert!(matches!(error, StoreError::Foreign(..)), "{error}");
-        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 6"));
-        assert!(matches!(error, StoreError::Newer(_, 6, _)) && !error.is_contradiction(), "{error}");
+        let error = open_after(|dir| sql(dir, "PRAGMA user_version = 7"));
+        assert!(matches!(error, StoreError::Newer(_, 7, _)) && !error.is_contradiction(), "{error}");
         let error = open_after(|dir| sql(dir, "DROP TABLE tracked"));
         assert!(matches!(error, StoreError::Damaged(_)), "{error}");
     }
@@ -209,17 +219,19 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = state_below(home.path());
         drop(store_in(&dir));
-        sql(&dir, "DROP TABLE cosigned; PRAGMA user_version = 4");
+        let evidence = "DROP TABLE evidence; DROP TABLE piece";
+        sql(&dir, &format!("{evidence}; PRAGMA user_version = 5"));
+        assert_eq!(Store::open(&dir).unwrap().evidence_size().unwrap(), EvidenceSize::default());
+        sql(&dir, &format!("{evidence}; DROP TABLE cosigned; PRAGMA user_version = 4"));
         assert_eq!(Store::open(&dir).unwrap().cosigned().unwrap(), []);
-        sql(&dir, "DROP TABLE cosigned; DROP TABLE anchor; PRAGMA user_version = 3");
+        let before_anchors = format!("{evidence}; DROP TABLE cosigned; DROP TABLE anchor");
+        sql(&dir, &format!("{before_anchors}; PRAGMA user_version = 3"));
         assert_eq!(Store::open(&dir).unwrap().anchored().unwrap(), []);
-        sql(&dir, "DROP TABLE cosigned; DROP TABLE anchor");
-        sql(&dir, "DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint; PRAGMA user_version = 2");
+        let before_log =
+            format!("{before_anchors}; DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint");
+        sql(&dir, &format!("{before_log}; PRAGMA user_version = 2"));
         assert_eq!(Store::open(&dir).unwrap().log_size().unwrap(), 0);
-        sql(
-            &dir,
-            "DROP TABLE cosigned; DROP TABLE anchor; DROP TABLE leaf; DROP TABLE level; DROP TABLE checkpoint",
-        );
+        sql(&dir, &before_log);
         sql(&dir, "ALTER TABLE change DROP COLUMN actors; PRAGMA user_version = 1");
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.count_open().unwrap(), [0; 5]);

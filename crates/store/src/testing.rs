@@ -1,6 +1,6 @@
 //! What the tests of this crate stand on: a state directory of their own, states, and disks without room.
 
-use crate::{Builder, HostKeys, NewBaseline, RecordSink, StateDir, Store};
+use crate::{Builder, Content, ContentWriter, HostKeys, NewBaseline, RecordSink, StateDir, Store};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,19 @@ pub(crate) fn baseline(root: Digest) -> NewBaseline {
         files: 2,
         bytes: 6,
     }
+}
+
+/// A content that is to be kept.
+pub(crate) fn content(bytes: &[u8]) -> Content {
+    let mut writer = ContentWriter::default();
+    writer.write(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+/// Bytes that cannot be compressed; always the same.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut dice = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(|| dice.u8(..)).take(len).collect()
 }
 
 /// Keys of a log in this state directory.

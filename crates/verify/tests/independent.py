@@ -220,6 +220,12 @@ def rows(f):
     return found
 
 
+def contents(f):
+    count = f.number()
+    check(count <= 1200, "a leaf drops too many contents")
+    return [(n(f), h(f)) for _ in range(count)]
+
+
 DECISION = [n, p, maybe(Fields.state), Fields.by, t]
 KINDS = {
     1: ("key", [n, h, bit, h, take(64)]),
@@ -239,6 +245,8 @@ KINDS = {
     14: ("clock", []),
     15: ("pruned", [t, n, rows]),
     16: ("scan", [bit, m, m, t, n, n, n]),
+    17: ("kept", [bit, n, n, h]),
+    18: ("dropped", [t, contents]),
 }
 
 

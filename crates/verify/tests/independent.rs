@@ -79,6 +79,8 @@ fn others() -> Vec<Event> {
         Event::Touched { path: path(), who: Some(Who::of(&Actor::unknown(3))), details: [8; 32] },
         Event::Pruned(Box::default()),
         Event::Scan(Box::default()),
+        Event::Kept { suspect: true, contents: 2, bytes: 1 << 30, list: [9; 32] },
+        Event::Dropped { reason: LeafText::new("budget"), contents: vec![(1, [9; 32]), (300, [10; 32])] },
     ]
 }
 
@@ -99,7 +101,7 @@ fn it_proves_what_we_prove() {
     assert!(tiles::verify(&log.export(), &log.file.trust()).unwrap().is_proven());
     let Some((proven, text)) = python(home.path(), &["middle"]) else { return };
     assert!(proven, "{text}");
-    assert!(text.starts_with("proven: 915 leaves, 3 epochs, 1 alert, "), "{text}");
+    assert!(text.starts_with("proven: 917 leaves, 3 epochs, 1 alert, "), "{text}");
     assert!(text.contains(" 1 clock,") && !text.contains("unknown"), "{text}");
 }
 

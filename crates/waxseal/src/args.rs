@@ -78,6 +78,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Make what was found the baseline, and seal it
     Approve(ApproveArgs),
+    /// Put the approved version of what was changed back
+    Restore(RestoreArgs),
     /// The log: everything seen and decided, in order; its checkpoint; an export of it
     Log(LogArgs),
     /// Prove that the log, the changes and the baselines are what was recorded
@@ -161,6 +163,18 @@ pub struct ChangesArgs {
 pub struct ShowArgs {
     /// A change (c12)
     pub id: waxseal_model::ChangeId,
+    /// Write the content of the file, and nothing else, to standard output: as it was approved, or as it was found
+    #[arg(long, value_enum, value_name = "SIDE", conflicts_with = "json")]
+    pub content: Option<ContentSide>,
+}
+
+/// Which content of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ContentSide {
+    /// The approved one
+    Before,
+    /// The one that was found
+    After,
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +198,25 @@ pub struct ApproveArgs {
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Look, and say what would be approved
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Changes (c12), sets (s3), or paths with all that is open below them
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID|PATH")]
+    pub targets: Vec<PathBuf>,
+    /// Everything that is open
+    #[arg(long)]
+    pub all: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Look, and say what would be done
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask
@@ -219,7 +252,7 @@ pub struct LogArgs {
 }
 
 /// The kinds of entries.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 18] = [
     "key",
     "start",
     "stop",
@@ -236,6 +269,8 @@ const KINDS: [&str; 16] = [
     "touched",
     "clock",
     "pruned",
+    "kept",
+    "dropped",
 ];
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 mod agent;
 mod args;
 mod commands;
+mod content;
 mod context;
 mod output;
 mod publish;

@@ -54,7 +54,7 @@ fn everything_is_there_in_order_and_without_gaps() {
         assert_eq!(line["seq"], number, "{line}");
     }
     let kinds = kinds(&lines);
-    assert_eq!(kinds[..3], ["key", "sealed", "change"], "{kinds:?}");
+    assert_eq!(kinds[..4], ["key", "sealed", "kept", "change"], "{kinds:?}");
     for kind in ["start", "stop", "change"] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
@@ -211,13 +211,13 @@ fn the_checkpoint_is_printed_as_it_is_signed() {
     let key = fs::read_to_string(machine.state_dir().join("waxseal.vkey")).unwrap();
     let origin = key.split('+').next().unwrap();
     let lines: Vec<&str> = note.text().split('\n').collect();
-    assert_eq!((lines[0], lines[1]), (origin, "4"));
+    assert_eq!((lines[0], lines[1]), (origin, "6"));
     assert!(
         lines[4].starts_with(&format!("\u{2014} {origin} ")) && lines[5].contains("/epoch/0 "),
         "{lines:?}"
     );
     let json = machine.waxseal(["--json", "log", "checkpoint"]).expect_code(0).lines();
-    assert_eq!((json[0]["note"].as_str(), json[0]["leaves"].as_u64()), (Some(note.text()), Some(4)));
+    assert_eq!((json[0]["note"].as_str(), json[0]["leaves"].as_u64()), (Some(note.text()), Some(6)));
     machine.waxseal(["log", "--since", "1d", "checkpoint"]).expect_code(2);
 }
 

@@ -23,6 +23,7 @@ const ORDINARY: &[&str] = &[
     "change",
     "checkpoint",
     "config",
+    "diff",
     "duplicates",
     "entry",
     "error",
@@ -37,6 +38,7 @@ const ORDINARY: &[&str] = &[
     "baseline_exported",
     "compared",
     "difference",
+    "restored",
     "sealed",
     "sealed_entry",
     "set",
@@ -248,6 +250,11 @@ fn lines_of_monitor() -> Vec<Value> {
     // One of them has moved since, and nobody has seen it.
     write(machine.at("file"), "once more");
     lines.extend(run(&machine, 2, &words(&["approve", "--all", "--yes"])));
+    write(machine.at("file"), "not approved");
+    lines.extend(run(&machine, 1, &["check".as_ref(), machine.at("file").as_os_str()]));
+    lines.extend(run(&machine, 1, &["diff".as_ref(), machine.at("file").as_os_str()]));
+    lines.extend(run(&machine, 0, &words(&["restore", "--all", "--dry-run"])));
+    lines.extend(run(&machine, 0, &words(&["restore", "--all", "--yes"])));
     lines
 }
 

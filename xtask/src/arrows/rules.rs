@@ -17,6 +17,7 @@ pub const ROOMS: &[Room] = &[
     room("model", 0, &[]),
     room("os", 1, &["model"]),
     room("hash", 1, &[]),
+    room("diff", 1, &[]),
     room("policy", 1, &["model"]),
     room("ledger", 1, &["model"]),
     room("observe", 2, &["model", "os", "hash"]),
@@ -35,6 +36,7 @@ pub const ROOMS: &[Room] = &[
             "model",
             "os",
             "hash",
+            "diff",
             "policy",
             "ledger",
             "observe",
@@ -69,6 +71,9 @@ pub const HOMES: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["ledger"]),
     ("rusqlite", &["store"]),
     ("zstd", &["store"]),
+    ("similar", &["diff"]),
+    ("encoding_rs", &["diff"]),
+    ("ffuzzy", &["diff"]),
     ("flate2", &["observe"]),
     ("bzip2", &["observe"]),
     ("ruzstd", &["observe"]),
@@ -100,7 +105,7 @@ pub const UNSAFE: &[&str] = &["os", "hash"];
 
 /// How many packages `Cargo.lock` may name, ours included, without those that are only there because of `notify`.
 /// Raising it is a decision: say in the commit what the new ones are for.
-pub const PACKAGE_CEILING: usize = 186;
+pub const PACKAGE_CEILING: usize = 199;
 
 /// The packages that `Cargo.lock` names because `notify`, which watches on other systems than Linux, may use them on
 /// some system or with some feature, and that nothing else needs. None of them is built on Linux, and most of them

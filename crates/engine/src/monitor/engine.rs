@@ -13,6 +13,7 @@ use super::own::Tampered;
 use super::patrol::Patrol;
 use super::queue::{Queue, Rescan, Work};
 use super::touched::Touched;
+use super::undo::Restraint;
 use super::word::Recorded;
 use super::{Event, KnownBy, Load, Monitor, Rules, Trust};
 use crate::check::{self, Request, Scan};
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use waxseal_model::control::Refusal;
-use waxseal_model::{FileType, RawPath, Source, Timestamp};
+use waxseal_model::{Change, FileType, RawPath, Source, Timestamp};
 use waxseal_observe::actors::Describer;
 use waxseal_observe::guard::Bell;
 use waxseal_observe::watch::{self as watcher, Waker};
@@ -85,6 +86,12 @@ pub struct Engine<'a> {
     pub guard: Option<Bell>,
     /// What others did to the own files and is not on record yet.
     pub tampered: Vec<Tampered>,
+    /// What was put back by itself.
+    pub restraint: Restraint,
+    /// What is to be.
+    pub to_undo: Vec<Change>,
+    /// How many looks are going on, one inside the other.
+    looks: u32,
     /// Whether there are roots that could not be watched when they were found.
     pub unwatched: bool,
 }
@@ -130,6 +137,9 @@ impl<'a> Engine<'a> {
             touched: Touched::default(),
             guard: None,
             tampered: Vec::new(),
+            restraint: Restraint::default(),
+            to_undo: Vec::new(),
+            looks: 0,
             unwatched: false,
         })
     }
@@ -156,7 +166,7 @@ impl<'a> Engine<'a> {
             haste.wait(self.queue.has_more());
             let quiet = (!is_tidy).then(|| Instant::now() + QUIET);
             let retry = self.blind.as_ref().map(|blind| blind.retry);
-            let times = [retry, quiet, self.epoch_ends, self.next_heartbeat()];
+            let times = [retry, quiet, self.epoch_ends, self.next_heartbeat(), self.restraint.next()];
             let mut work = self.queue.take(times.into_iter().flatten().min());
             is_tidy = work.is_empty() && quiet.is_some_and(|quiet| quiet <= Instant::now());
             if is_tidy {
@@ -182,6 +192,7 @@ impl<'a> Engine<'a> {
             }
             self.leave_word(end)?;
             self.beat()?;
+            self.undo_after_pause()?;
             self.turn_keys()?;
             self.prune()?;
             self.answer(waiters, unheard)?;
@@ -327,8 +338,19 @@ impl<'a> Engine<'a> {
 
     /// As [`Engine::look`], and says what became of it.
     pub fn look_at(&mut self, request: Request) -> Result<Recorded, EngineError> {
+        self.looks += 1;
+        let recorded = self.look_until_recorded(&request);
+        self.looks -= 1;
+        // Other names of one object are put back together.
+        if self.looks == 0 && recorded.is_ok() {
+            self.undo()?;
+        }
+        recorded
+    }
+
+    fn look_until_recorded(&mut self, request: &Request) -> Result<Recorded, EngineError> {
         loop {
-            match self.look_once(&request)? {
+            match self.look_once(request)? {
                 Some(recorded) => return Ok(recorded),
                 // What it looked at was held against a baseline that is not the newest any more.
                 None => self.renew()?,
@@ -387,10 +409,13 @@ impl<'a> Engine<'a> {
         let recorded = Recorded { is_recorded: true, set, troubles: report.troubles };
         let relatives = relatives(&outcomes);
         for outcome in outcomes {
-            (self.tell)(match outcome {
-                Outcome::New(change) | Outcome::Again(change) => Event::Changed(Box::new(change)),
+            let event = match outcome {
+                Outcome::New(change) | Outcome::Again(change) => {
+                    Event::Changed(Box::new(self.note_for_undo(change)?))
+                }
                 Outcome::Resolved(change) => Event::Resolved(Box::new(change)),
-            });
+            };
+            (self.tell)(event);
         }
         if request.source == Source::Event && !relatives.is_empty() {
             let names = self.objects.names(&relatives, store, &baseline)?;

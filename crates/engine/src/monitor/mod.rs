@@ -22,6 +22,7 @@ mod reload;
 mod scanner;
 mod slices;
 mod touched;
+mod undo;
 mod word;
 
 use crate::coverage::Coverage;
@@ -68,6 +69,8 @@ pub enum Event {
     Resolved(Box<Change>),
     /// A change was approved: what is there is the baseline now.
     Approved(Box<Change>),
+    /// What was sealed was put back by itself, since the watch says `restore = "auto"`.
+    Restored(Box<Change>),
     /// A baseline was sealed, and is the one that holds from now on.
     Sealed(Arc<Baseline>),
     /// Something was there and is gone, and was never sealed; with who did it, as far as that is known, the newest last.

@@ -350,6 +350,7 @@ impl Engine<'_> {
                 generation: self.newest,
                 rules: &rules,
                 scope: &scope,
+                kept: &[],
                 looked_at: &|_| true,
             };
             let recorded = collected.and_then(|()| findings.commit(self.store, &commit, Some(&mut outcomes)));

@@ -1,7 +1,7 @@
 //! The fields of each kind of leaf, in the order in which they are written.
 
 use super::parts::{By, LeafPath, LeafState, LeafText, Who, put_option, read_bool, read_option};
-use super::{ChangeLeaf, Decision, Event, Pruned, Scan, Sealed};
+use super::{ChangeLeaf, Decision, Event, MAX_DROPPED, Pruned, Scan, Sealed};
 use crate::epoch::{Announcement, Announcer};
 use waxseal_model::wire::{Input, WireError, put_varint, put_zigzag};
 use waxseal_model::{AttributeSet, ChangeId, ChangeKind, Digest, SetId, Severity, Source, Timestamp};
@@ -81,6 +81,20 @@ pub(super) fn put(out: &mut Vec<u8>, event: &Event) {
             scan.outcome.put(out);
             [scan.checked, scan.errors, scan.bytes].iter().for_each(|n| put_varint(out, *n));
         }
+        Event::Kept { suspect, contents, bytes, list } => {
+            out.push((*suspect).into());
+            put_varint(out, *contents);
+            put_varint(out, *bytes);
+            put_digest(list, out);
+        }
+        Event::Dropped { reason, contents } => {
+            reason.put(out);
+            put_varint(out, contents.len() as u64);
+            for (leaf, hash) in contents {
+                put_varint(out, *leaf);
+                put_digest(hash, out);
+            }
+        }
     }
 }
 
@@ -135,6 +149,13 @@ pub(super) fn read(kind: u64, input: &mut Input<'_>) -> Result<Option<Event>, Wi
             errors: input.varint()?,
             bytes: input.varint()?,
         })),
+        17 => Event::Kept {
+            suspect: read_bool(input)?,
+            contents: input.varint()?,
+            bytes: input.varint()?,
+            list: input.array()?,
+        },
+        18 => Event::Dropped { reason: LeafText::read(input)?, contents: read_dropped(input)? },
         0 => return Err(WireError::Malformed("kind")),
         _ => return Ok(None),
     }))
@@ -171,6 +192,14 @@ fn read_pruned(input: &mut Input<'_>) -> Result<Pruned, WireError> {
         rows.push((first, count));
     }
     Ok(Pruned { reason, changes, rows })
+}
+
+fn read_dropped(input: &mut Input<'_>) -> Result<Vec<(u64, Digest)>, WireError> {
+    let count: usize = input.small("contents")?;
+    if count > MAX_DROPPED {
+        return Err(WireError::Malformed("contents"));
+    }
+    (0..count).map(|_| Ok((input.varint()?, input.array()?))).collect()
 }
 
 fn put_announcement(out: &mut Vec<u8>, announcement: &Announcement) {

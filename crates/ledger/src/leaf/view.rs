@@ -106,6 +106,17 @@ fn put_event(out: &mut Object, event: &Event) {
                 pruned.rows.iter().map(|(first, count)| vec![*first, *count]).collect(),
             );
         }
+        Event::Kept { suspect, contents, bytes, list } => {
+            out.insert("suspect".into(), (*suspect).into());
+            out.insert("contents".into(), (*contents).into());
+            out.insert("bytes".into(), (*bytes).into());
+            put_digest(out, "list", Some(list));
+        }
+        Event::Dropped { reason, contents } => {
+            put_text(out, "reason", reason.as_str());
+            out.insert("contents".into(), contents.len().into());
+            out.insert("sha256".into(), contents.iter().map(|(_, content)| hex(content)).collect());
+        }
     }
 }
 

@@ -56,6 +56,9 @@ pub trait Visitor: Sync {
         listing: Option<FileError>,
     ) -> Option<Digest>;
 
+    /// A small file was read whole: its content. Nothing is known of it yet; it may be read again.
+    fn read(&self, _node: &Node<Self::Dir>, _name: &[u8], _content: &[u8]) {}
+
     /// Called by a worker after each piece of work: a directory, a batch of small files, a part of the large ones it
     /// streams. It may take its time.
     fn breathe(&self) {}

@@ -450,6 +450,8 @@ impl<V: Visitor> Shared<'_, V> {
         for (whole, digests) in wholes.drain(..).zip(digests) {
             let bytes = whole.bytes.len() as u64;
             Progress::add(&self.progress.bytes, bytes);
+            let content = arena.get(whole.bytes.clone()).unwrap_or_default();
+            self.visitor.read(&whole.task.node, &whole.task.name, content);
             let content = Content { digests, prefix: None, bytes, complete: bytes == whole.before.size };
             self.read(whole.task, &whole.file, whole.before, content);
         }

@@ -3,5 +3,6 @@
 pub mod front;
 pub mod guard;
 pub mod mounts;
+pub mod put;
 pub mod remote;
 pub mod watcher;

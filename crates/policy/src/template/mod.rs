@@ -212,9 +212,11 @@ additions-allowed: new files are only noted, but the ones that are known must st
 
 const KEEP: &str = "\
 Whether approved contents are kept, so that a change can be shown line by line and undone, and up to which size
-of a file. Understood already; this version does not keep contents yet.";
+of a file. The file must still hold what was sealed when it is read for this; secrets are kept, and never shown.";
 
-const RESTORE: &str = "Who puts the approved version back: manual, or auto. Understood already; this version does not restore yet.";
+const RESTORE: &str = "\
+Who puts the approved version back: manual (`waxseal restore`), or auto: the monitor, at once; what was added is
+removed then.";
 
 const RECURSION: &str = "How deep: 0 the path itself, 1 also what is directly in it, and so on.";
 

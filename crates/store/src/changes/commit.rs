@@ -8,13 +8,14 @@ use crate::Store;
 use crate::approve::newest;
 use crate::baseline::number;
 use crate::error::StoreError;
+use crate::evidence;
 use crate::log::Appending;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params_from_iter};
 use std::collections::BTreeMap;
 use waxseal_ledger::leaf::{ChangeLeaf, Event, LeafPath};
 use waxseal_model::change::Seen;
-use waxseal_model::{Actor, Change, ChangeId, RawPath, Timestamp, actor};
+use waxseal_model::{Actor, Change, ChangeId, RawPath, Severity, Timestamp, actor};
 
 impl Findings {
     /// Records everything in one durable transaction: opens what is new, counts up what moved again, and resolves the
@@ -30,7 +31,7 @@ impl Findings {
         commit: &Commit<'_>,
         mut outcomes: Option<&mut Vec<Outcome>>,
     ) -> Result<(), StoreError> {
-        let Commit { cause, set, now, generation, rules, scope, looked_at } = *commit;
+        let Commit { cause, set, now, generation, rules, scope, kept, looked_at } = *commit;
         self.pair_moves(rules)?;
         store.writable()?;
         // The store's own writer waits as well: there is one writer at a time in this process.
@@ -66,6 +67,8 @@ impl Findings {
                 }
             }
         }
+        kept.iter().try_for_each(|content| evidence::insert(&transaction, content).map(drop))?;
+        evidence::tell(&transaction, &mut log, now, true)?;
         log.sign(&transaction)?;
         transaction.commit()?;
         log.settle();
@@ -94,6 +97,35 @@ impl Store {
             }
             Ok(())
         })
+    }
+}
+
+impl Store {
+    /// Makes an open change more severe, if it is as it is given and less severe; the log tells of it as well.
+    ///
+    /// # Errors
+    /// As the database says; it stays as it is then.
+    pub fn raise(
+        &self,
+        change: &Change,
+        severity: Severity,
+        now: Timestamp,
+    ) -> Result<Option<Change>, StoreError> {
+        let mut raised = None;
+        self.with_log(|connection, log| {
+            let Some(open) = open_change(connection, &change.path)? else { return Ok(()) };
+            if open.id != change.id || open.count != change.count || open.severity >= severity {
+                return Ok(());
+            }
+            let sql = "UPDATE change SET severity = ?2, severity_text = ?3 WHERE id = ?1";
+            let row = (number(open.id.0), severity as i64, severity.name());
+            connection.prepare_cached(sql)?.execute(row)?;
+            let open = Change { severity, ..open };
+            log.add(connection, now, Event::Change(Box::new(ChangeLeaf::of(&open))))?;
+            raised = Some(open);
+            Ok(())
+        })?;
+        Ok(raised)
     }
 }
 

@@ -89,8 +89,16 @@ fn try_commit(
     let looked_at = |path: &RawPath| !blind.iter().any(|blind| path.as_bytes() == blind.as_bytes());
     let now = Timestamp::new(1000, 0);
     let generation = store.newest_generation().unwrap();
-    let commit =
-        Commit { cause: "test", set: None, now, generation, rules: &TestRules, scope, looked_at: &looked_at };
+    let commit = Commit {
+        cause: "test",
+        set: None,
+        now,
+        generation,
+        rules: &TestRules,
+        scope,
+        kept: &[],
+        looked_at: &looked_at,
+    };
     let mut outcomes = Vec::new();
     findings.commit(store, &commit, Some(&mut outcomes))?;
     Ok(outcomes)
@@ -523,6 +531,7 @@ fn a_later_part_of_a_look_goes_on_with_its_set() {
         generation: 1,
         rules: &TestRules,
         scope: &scope,
+        kept: &[],
         looked_at: &|_| true,
     };
     findings.commit(&store, &commit, None).unwrap();

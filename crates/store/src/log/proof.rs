@@ -2,15 +2,17 @@
 
 use super::leaf_bytes;
 use super::read::LogSnapshot;
-use crate::baseline::{self, sealed_leaf};
+use crate::baseline::{self, natural, sealed_leaf};
 use crate::changes::{CHANGE_COLUMNS, change_from, fields_text};
 use crate::error::StoreError;
+use crate::evidence;
 use crate::{ScanKind, gaps};
 use rusqlite::{Connection, Row};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use waxseal_ledger::Leaf;
-use waxseal_ledger::leaf::{By, ChangeLeaf, Event, LeafPath, LeafText, Scan, Sealed};
+use waxseal_ledger::leaf::{By, ChangeLeaf, Event, LeafPath, LeafText, Scan, Sealed, contents_hash};
 use waxseal_ledger::merkle::leaf_hash;
+use waxseal_model::digest::hex;
 use waxseal_model::{Change, ChangeId, Digest, RawPath, Timestamp, actor};
 
 /// How many rows of gaps there are at most.
@@ -32,6 +34,18 @@ pub struct Agreement {
     scans: Vec<(u64, Scan)>,
     /// Times do not go up with the leaves.
     clock_set_back: bool,
+    /// What leaves tell of contents that are kept, by their places.
+    kept: BTreeMap<u64, ToldKept>,
+    /// Contents that were dropped again, by the leaf that told of their keeping.
+    dropped: HashMap<u64, Vec<Digest>>,
+}
+
+/// What a leaf tells of contents that are kept.
+#[derive(Debug, Clone, Copy)]
+struct ToldKept {
+    contents: u64,
+    bytes: u64,
+    list: Digest,
 }
 
 /// A row of `gap`: where, why, since and until when.
@@ -89,6 +103,23 @@ pub enum Disagreement {
         /// The leaf.
         leaf: u64,
     },
+    /// Contents that are kept.
+    #[error("evidence: the contents that leaf {0} tells of are not those that are kept")]
+    Kept(u64),
+    /// A content that the log does not have.
+    #[error("evidence: the content {} is in the table, and the log does not tell of it", hex(.0))]
+    UnknownContent(Digest),
+    /// Pieces that belong to no content.
+    #[error("evidence: there are pieces that belong to no content")]
+    Stray,
+    /// A content that is not what was kept.
+    #[error("evidence: the content {} is damaged: {why}", hex(hash))]
+    Content {
+        /// Its SHA-256.
+        hash: Digest,
+        /// Why.
+        why: String,
+    },
     /// A baseline that the log does not have.
     #[error("baseline {0}: it is in the table, and the log does not tell of it")]
     UnknownBaseline(u64),
@@ -111,9 +142,13 @@ pub enum Disagreement {
 }
 
 impl Disagreement {
-    /// By what it is about: baselines, then changes, by their numbers.
+    /// By what it is about: baselines, then changes, then evidence, by their numbers.
     pub(crate) fn order(&self) -> (u8, u64) {
         match self {
+            Disagreement::Kept(leaf) => (2, *leaf),
+            Disagreement::UnknownContent(_) | Disagreement::Content { .. } | Disagreement::Stray => {
+                (2, u64::MAX)
+            }
             Disagreement::UnknownBaseline(generation)
             | Disagreement::NoBaseline { generation, .. }
             | Disagreement::OtherBaseline { generation, .. } => (0, *generation),
@@ -140,6 +175,7 @@ impl Agreement {
             }
             Event::Resolved { id, .. } => self.over(*id, "resolved", time),
             Event::Approved(decision) => self.over(decision.id, "approved", time),
+            Event::Restored(decision) => self.over(decision.id, "restored", time),
             Event::Sealed(sealed) => {
                 self.is_whole |= sealed.generation == 1;
                 self.baselines.insert(sealed.generation, seq);
@@ -153,6 +189,14 @@ impl Agreement {
             }
             Event::Scan(scan) => self.scans.push((seq, (**scan).clone())),
             Event::Clock => self.clock_set_back = true,
+            Event::Kept { contents, bytes, list, .. } => {
+                self.kept.insert(seq, ToldKept { contents: *contents, bytes: *bytes, list: *list });
+            }
+            Event::Dropped { contents, .. } => {
+                for (leaf, hash) in contents {
+                    self.dropped.entry(*leaf).or_default().push(*hash);
+                }
+            }
             _ => {}
         }
     }
@@ -222,6 +266,61 @@ impl Agreement {
         }
         for (generation, leaf) in std::mem::take(&mut self.baselines) {
             each(Disagreement::NoBaseline { generation, leaf });
+        }
+        self.compare_evidence(log.connection, &mut each)
+    }
+
+    /// The same for what is kept, all of which is read.
+    fn compare_evidence(
+        &mut self,
+        connection: &Connection,
+        each: &mut impl FnMut(Disagreement),
+    ) -> Result<(), StoreError> {
+        let mut there: BTreeMap<u64, (Vec<Digest>, u64)> = BTreeMap::new();
+        let mut owned = 0;
+        let mut query =
+            connection.prepare("SELECT leaf, hash, size, stored, first FROM evidence ORDER BY first")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let hash: Digest = row.get(1)?;
+            let Some(leaf) = natural(row, 0).ok().filter(|leaf| self.kept.contains_key(leaf)) else {
+                each(Disagreement::UnknownContent(hash));
+                continue;
+            };
+            let (list, bytes) = there.entry(leaf).or_default();
+            list.push(hash);
+            *bytes += row.get::<_, i64>(2)?.unsigned_abs();
+            let (size, first): (i64, i64) = (row.get(2)?, row.get(4)?);
+            let range = (first, first.saturating_add(evidence::pieces(size.unsigned_abs())));
+            let stored =
+                "SELECT coalesce(sum(length(bytes)), 0), count(*) FROM piece WHERE id >= ?1 AND id < ?2";
+            let (stored, pieces): (i64, i64) =
+                connection.prepare_cached(stored)?.query_row(range, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            owned += pieces;
+            match evidence::read::<StoreError>(connection, &hash, &mut |_| Ok(())) {
+                Ok(_) if stored == row.get::<_, i64>(3)? && (pieces > 0 || first == 0) => {}
+                Ok(_) => each(Disagreement::Content {
+                    hash,
+                    why: "its length or its place is not the one that was recorded".into(),
+                }),
+                Err(StoreError::Rotten { hash, why }) => each(Disagreement::Content { hash, why }),
+                Err(error) => return Err(error),
+            }
+        }
+        for (leaf, told) in std::mem::take(&mut self.kept) {
+            let (mut list, bytes) = there.remove(&leaf).unwrap_or_default();
+            let dropped = self.dropped.remove(&leaf).unwrap_or_default();
+            // The sizes of those that were dropped are not on record.
+            let is_size = if dropped.is_empty() { bytes == told.bytes } else { bytes <= told.bytes };
+            list.extend(dropped);
+            list.sort_unstable();
+            if !is_size || list.len() as u64 != told.contents || contents_hash(&list) != told.list {
+                each(Disagreement::Kept(leaf));
+            }
+        }
+        let all: i64 = connection.query_row("SELECT count(*) FROM piece", [], |row| row.get(0))?;
+        if all != owned {
+            each(Disagreement::Stray);
         }
         Ok(())
     }

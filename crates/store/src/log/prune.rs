@@ -7,6 +7,7 @@
 use crate::Store;
 use crate::baseline::number;
 use crate::error::StoreError;
+use crate::evidence;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,10 +174,11 @@ fn pragma(connection: &Connection, name: &str) -> Result<u64, StoreError> {
     Ok(value.unsigned_abs())
 }
 
-/// How many bytes of the file are in use.
+/// How many bytes of the file are in use, kept contents aside, which have a budget of their own.
 fn used(connection: &Connection) -> Result<u64, StoreError> {
     let pages = pragma(connection, "page_count")?.saturating_sub(pragma(connection, "freelist_count")?);
-    Ok(pages.saturating_mul(pragma(connection, "page_size")?))
+    let used = pages.saturating_mul(pragma(connection, "page_size")?);
+    Ok(used.saturating_sub(evidence::size(connection)?.stored))
 }
 
 /// Whatever may go that is no younger than `floor`.

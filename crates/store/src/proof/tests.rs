@@ -1,7 +1,7 @@
 use super::*;
 use crate::StateDir;
 use crate::changes::tests::{commit, modified, written_by};
-use crate::testing::{baseline, record, store};
+use crate::testing::{baseline, content, noise, record, store};
 use crate::{Approved, Decider, Extension, Gap, NewBaseline, RecordSink, ScanKind, ScanRecord};
 use fastrand::Rng;
 use rusqlite::OpenFlags;
@@ -62,12 +62,16 @@ fn sample() -> (TempDir, Store, Trust) {
         store.add_scan(kind, &scan, at(2)).unwrap();
     }
     store.end_epoch(at(3)).unwrap();
+    let texts = ["one", "two", "three"].map(|text| content(text.repeat(900).as_bytes()));
+    store.keep_suspect(&texts, at(3)).unwrap();
+    assert!(store.drop_evidence(1, "age", &HashSet::from([*texts[0].hash()]), at(3)).unwrap() > 0);
+    store.keep_suspect(&[content(&noise(3000))], at(3)).unwrap();
     written_by(&[]);
     commit(&store, &all[3..6]);
     let change = store.open_change_of(&all[3].path).unwrap().unwrap();
     let approved = Approved { state: change.after.as_ref().map(|seen| seen.state.clone()), change };
     let next = NewBaseline { time: at(4), ..baseline(root) };
-    store.approve(2, &mut [].into_iter(), &next, &[approved], &Decider::default()).unwrap();
+    store.approve(2, &mut [].into_iter(), &next, &[approved], &[], &Decider::default()).unwrap();
     let writer = store.writer();
     writer
         .execute_batch(
@@ -131,8 +135,19 @@ fn dump(file: &Path, tables: &[String], leaves: u64, hashes: &[Digest]) -> rusql
 }
 
 /// The tables of which verification speaks. Of the others `docs/log-format.md` says why not.
-const TABLES: [&str; 9] =
-    ["leaf", "level", "checkpoint", "change", "baseline", "node", "gap", "scan", "change_set"];
+const TABLES: [&str; 11] = [
+    "leaf",
+    "level",
+    "checkpoint",
+    "change",
+    "baseline",
+    "node",
+    "gap",
+    "scan",
+    "change_set",
+    "evidence",
+    "piece",
+];
 
 /// Whether the column is more than a number by which nobody asks, or a name.
 fn says_something(table: &str, column: &str) -> bool {
@@ -160,7 +175,7 @@ fn is_damaged(file: &Path, tables: &str) -> bool {
         };
         Ok(number("integrity_check")? != Value::Text("ok".into())
             || number("application_id")? != Value::Integer(0x5758_534c)
-            || number("user_version")? != Value::Integer(3)
+            || number("user_version")? != Value::Integer(6)
             || connection.is_readonly("main")?
             || schema_text(&connection)? != tables)
     };
@@ -282,7 +297,11 @@ fn every_changed_row_is_found() {
         let at = dice.usize(..tables.len());
         let (table, columns) = (tables[at], &columns[at]);
         let column = &columns[dice.usize(..columns.len())];
-        let key = if table == "level" { "level * 1000000 + seq" } else { "rowid" };
+        let key = match table {
+            "level" => "level * 1000000 + seq",
+            "evidence" => "first",
+            _ => "rowid",
+        };
         let count: u32 =
             writer.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         let row = dice.usize(..count as usize);

@@ -273,6 +273,9 @@ fn tell(sealed: &Sealed, coverage: &Coverage, key: &Key, key_path: &Path, contex
     let watches = describe::counted(coverage.config().watches.len() as u64, "watch", "watches");
     say(context, &format!("sealed {entries} ({files}, {}) of {watches}", describe::bytes(baseline.bytes)));
     say(context, &format!("root hash    {}", hex(&baseline.root)));
+    if let Some(kept) = describe::kept(&sealed.kept) {
+        say(context, &format!("kept         {kept}"));
+    }
     let line = read_text(&sealed.store.dir().verifier_key()).unwrap_or_default();
     say(context, &format!("verifier key {}", line.trim()));
     say(

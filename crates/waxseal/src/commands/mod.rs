@@ -8,11 +8,13 @@ mod check;
 mod compare;
 mod completions;
 mod config;
+mod decide;
 mod diff;
 mod duplicates;
 mod hash;
 mod init;
 mod log;
+mod restore;
 mod sealed;
 mod show;
 mod status;
@@ -38,6 +40,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Show(args) => show::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Approve(args) => approve::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
         Command::Baseline(command) => baseline::run(&command, context),
         Command::Hash(args) => hash::run(&args, context),
         Command::Duplicates(args) => duplicates::run(&args, context),

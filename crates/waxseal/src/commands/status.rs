@@ -10,7 +10,9 @@ use waxseal_engine::trust;
 use waxseal_model::digest::hex;
 use waxseal_model::json::{self, Object};
 use waxseal_model::{Severity, escape};
-use waxseal_store::{Anchored, Baseline, FullScan, Gap, Lock, ScanKind, ScanRecord, Store, StoreError};
+use waxseal_store::{
+    Anchored, Baseline, EvidenceSize, FullScan, Gap, Lock, ScanKind, ScanRecord, Store, StoreError,
+};
 
 /// How many gaps are shown.
 const GAPS: u32 = 10;
@@ -33,6 +35,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         gaps: store.last_gaps(GAPS)?,
         scan: store.full_scan()?,
         places: publishing(context, &store)?,
+        evidence: store.evidence_size()?,
         broken: seal.err().map(|error| format!("{error:#}")),
         baseline,
         store: &store,
@@ -64,6 +67,7 @@ struct Facts<'a> {
     gaps: (u64, Vec<Gap>),
     /// The monitor's full scan that goes on, or will when the monitor does.
     scan: Option<FullScan>,
+    evidence: EvidenceSize,
     /// Where checkpoints go.
     places: Vec<Publishing>,
 }
@@ -161,6 +165,11 @@ impl Facts<'_> {
             object_of_scan.insert("errors".into(), scan.errors.into());
             object.insert("full_scan".into(), object_of_scan.into());
         }
+        let mut evidence = Object::new();
+        evidence.insert("contents".into(), self.evidence.contents.into());
+        evidence.insert("bytes".into(), self.evidence.bytes.into());
+        evidence.insert("stored".into(), self.evidence.stored.into());
+        object.insert("evidence".into(), evidence.into());
         let open: Object =
             Severity::ALL.iter().zip(self.open).map(|(s, n)| (s.name().into(), n.into())).collect();
         object.insert("open_changes".into(), self.open.iter().sum::<u64>().into());
@@ -240,6 +249,10 @@ impl Facts<'_> {
             let how = if self.monitor.is_some() { "goes on" } else { "goes on with the monitor" };
             writeln!(out, "full scan {how}: {checked} of about {all} entries since {started}")?;
         }
+        let EvidenceSize { contents, bytes, stored } = self.evidence;
+        let contents = describe::counted(contents, "content", "contents");
+        let (bytes, stored) = (describe::bytes(bytes), describe::bytes(stored));
+        writeln!(out, "evidence  {contents} kept, {bytes} in {stored}")?;
         let open: u64 = self.open.iter().sum();
         let parts = Severity::ALL.iter().zip(self.open).rev().filter(|(_, n)| *n > 0);
         let parts: Vec<String> = parts.map(|(s, n)| format!("{} {}", describe::count(n), s.name())).collect();

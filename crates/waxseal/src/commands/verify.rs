@@ -253,6 +253,13 @@ fn put_row(more: &mut Object, table: &Disagreement) -> &'static str {
         Disagreement::NoBaseline { generation, leaf } | Disagreement::OtherBaseline { generation, leaf } => {
             ("baseline", "generation", (*generation).into(), Some(*leaf))
         }
+        Disagreement::Kept(leaf) => {
+            more.insert("leaf".into(), (*leaf).into());
+            return "evidence";
+        }
+        Disagreement::Stray => return "evidence",
+        Disagreement::UnknownContent(hash) => ("evidence", "sha256", hex(hash).into(), None),
+        Disagreement::Content { hash, .. } => ("evidence", "sha256", hex(hash).into(), None),
     };
     more.insert(key.into(), value);
     if let Some(leaf) = leaf {

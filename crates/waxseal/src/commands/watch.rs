@@ -232,6 +232,7 @@ impl Teller<'_> {
             Event::Changed(change) => self.changed(&change),
             Event::Resolved(change) => self.over("resolved", &change),
             Event::Approved(change) => self.over("approved", &change),
+            Event::Restored(change) => self.over("restored", &change),
             Event::Sealed(baseline) => self.sealed(&baseline),
             Event::Touched(path, actors) => self.touched(&path, &actors),
             Event::Rescan { path, reason } => self.rescan(&path, reason),

@@ -1,5 +1,6 @@
 //! Numbers, states and differences in words.
 
+use waxseal_engine::evidence::KeptCount;
 use waxseal_model::change::Seen;
 use waxseal_model::digest::hex;
 use waxseal_model::json::Object;
@@ -22,6 +23,25 @@ pub fn count(n: u64) -> String {
 /// A count with its noun: `1 change`, `2 changes`.
 pub fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+/// What came of keeping contents; nothing when none were to be kept.
+pub fn kept(kept: &KeptCount) -> Option<String> {
+    let KeptCount { files, too_large, no_room, missed } = *kept;
+    if *kept == KeptCount::default() {
+        return None;
+    }
+    let mut text = format!("the contents of {}", counted(files, "file", "files"));
+    for (n, why) in [
+        (too_large, "larger than max_file"),
+        (no_room, "without room in the budget of [evidence]"),
+        (missed, "changed while they were sealed"),
+    ] {
+        if n > 0 {
+            text.push_str(&format!("; not of {} ({why})", counted(n, "file", "files")));
+        }
+    }
+    Some(text)
 }
 
 /// Bytes in decimal units, as disks are sold and as transfer rates are given.

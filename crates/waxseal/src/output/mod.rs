@@ -1,6 +1,7 @@
 //! What people and programs are shown.
 
 pub mod describe;
+pub mod difference;
 pub mod printer;
 pub mod progress;
 pub mod report;

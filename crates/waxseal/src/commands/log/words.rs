@@ -135,6 +135,15 @@ fn words(event: &Event) -> String {
                 text(&pruned.reason)
             )
         }
+        Event::Kept { suspect, contents, bytes, .. } => {
+            let contents = describe::counted(*contents, "content", "contents");
+            let what = if *suspect { "suspect" } else { "approved" };
+            format!("kept     {contents} as evidence ({what}, {})", describe::bytes(*bytes))
+        }
+        Event::Dropped { reason, contents } => {
+            let contents = describe::counted(contents.len() as u64, "content", "contents");
+            format!("dropped  {contents} from the evidence: {}", text(reason))
+        }
     }
 }
 
