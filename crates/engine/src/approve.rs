@@ -80,7 +80,7 @@ impl Approval<'_> {
         let next = Next { previous, root: grafted.root, counts, rules, scan_start: now() };
         let next = next.sign(sealer, &host)?;
         let mut records = grafted.records.iter().map(|(hash, record)| (hash, record.as_slice()));
-        let kept = evidence::of_approved(self.store, self.coverage, &stored.root, &plan.approved)?;
+        let kept = evidence::of_approved(self.store, self.coverage, &plan.approved)?;
         let decider = Decider { by, note: sealer.note.clone() };
         let generation = self.store.approve(
             self.baseline.generation,

@@ -231,7 +231,7 @@ pub fn check(
     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = match scan.export.is_some() || store.is_read_only() {
         true => Vec::new(),
-        false => evidence::of_findings(store, coverage, &baseline.stored.root, &findings)?,
+        false => evidence::of_findings(store, coverage, &findings)?,
     };
     // What was done to the own files is judged by the monitor alone.
     let looked_at = |path: &RawPath| report.looked_at(path) && !coverage.is_own(path);

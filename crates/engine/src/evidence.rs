@@ -6,7 +6,6 @@
 
 use crate::coverage::Coverage;
 use crate::error::EngineError;
-use crate::tree::Tree;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waxseal_ledger::Hasher;
@@ -170,7 +169,6 @@ impl<'a> SealKeeper<'a> {
 struct Gathering<'a> {
     store: &'a Store,
     coverage: &'a Coverage,
-    baseline: &'a Digest,
     pending: Vec<Content>,
     hashes: HashSet<Digest>,
     bytes: u64,
@@ -184,10 +182,8 @@ impl Gathering<'_> {
             return Ok(());
         }
         let budget = self.coverage.config().evidence.budget;
-        let room = |gathering: &Self, bytes: u64| {
-            let needed = || needed(gathering.store, gathering.baseline);
-            gathering.store.make_room(gathering.bytes + bytes, budget, needed, now())
-        };
+        let room =
+            |gathering: &Self, bytes: u64| gathering.store.make_room(gathering.bytes + bytes, budget, now());
         // What does not fit at all is not read.
         if !room(self, 0)? {
             return Ok(());
@@ -213,10 +209,9 @@ impl Gathering<'_> {
 pub(crate) fn of_findings(
     store: &Store,
     coverage: &Coverage,
-    baseline: &Digest,
     findings: &Findings,
 ) -> Result<Vec<Content>, EngineError> {
-    let mut gathering = gathering(store, coverage, baseline);
+    let mut gathering = gathering(store, coverage);
     let (mut added, mut failed) = (0, None);
     findings.each(|found| {
         let Some(watch) = coverage.watch_named(&found.watch).filter(|watch| SealKeeper::wants(watch)) else {
@@ -242,10 +237,9 @@ pub(crate) fn of_findings(
 pub(crate) fn of_found<'f>(
     store: &Store,
     coverage: &Coverage,
-    baseline: &Digest,
     found: impl Iterator<Item = (&'f RawPath, &'f FileState)>,
 ) -> Result<Vec<Content>, EngineError> {
-    let mut gathering = gathering(store, coverage, baseline);
+    let mut gathering = gathering(store, coverage);
     for (path, state) in found {
         if let Some(owner) = coverage.owner(path) {
             gathering.add(owner.watch, path, state)?;
@@ -258,20 +252,12 @@ pub(crate) fn of_found<'f>(
 pub(crate) fn of_approved(
     store: &Store,
     coverage: &Coverage,
-    baseline: &Digest,
     approved: &[Approved],
 ) -> Result<Vec<Content>, EngineError> {
     let states = approved.iter().filter_map(|one| Some((&one.change.path, one.state.as_ref()?)));
-    of_found(store, coverage, baseline, states)
+    of_found(store, coverage, states)
 }
 
-fn gathering<'a>(store: &'a Store, coverage: &'a Coverage, baseline: &'a Digest) -> Gathering<'a> {
-    Gathering { store, coverage, baseline, pending: Vec::new(), hashes: HashSet::new(), bytes: 0 }
-}
-
-/// The contents that a baseline needs to be put back.
-fn needed(store: &Store, baseline: &Digest) -> Result<HashSet<Digest>, StoreError> {
-    let mut needed = HashSet::new();
-    Tree::open(store, baseline)?.each(&mut |_, state| needed.extend(state.digests.sha256))?;
-    Ok(needed)
+fn gathering<'a>(store: &'a Store, coverage: &'a Coverage) -> Gathering<'a> {
+    Gathering { store, coverage, pending: Vec::new(), hashes: HashSet::new(), bytes: 0 }
 }

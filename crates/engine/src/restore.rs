@@ -201,10 +201,9 @@ impl Restoration<'_> {
     /// As the database says; what has been put back until then is found so by the next look.
     pub fn restore(&self, plan: Plan, decider: &Decider) -> Result<Outcome, EngineError> {
         let Plan { steps, refused } = plan;
-        let root = &self.baseline.stored.root;
         let found =
             steps.iter().filter_map(|step| Some((&step.change.path, &step.change.after.as_ref()?.state)));
-        let kept = evidence::of_found(self.store, self.coverage, root, found)?;
+        let kept = evidence::of_found(self.store, self.coverage, found)?;
         self.store.keep_suspect(&kept, now())?;
         let mut outcome = Outcome { restored: Vec::new(), failed: refused };
         let together = steps.len() <= TOGETHER;

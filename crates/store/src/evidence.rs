@@ -6,15 +6,16 @@
 //! can be added, changed or taken away unnoticed.
 
 use crate::Store;
-use crate::baseline::number;
+use crate::baseline::{self, number};
 use crate::error::StoreError;
 use crate::log::{self, Appending};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
-use waxseal_ledger::Hasher;
 use waxseal_ledger::leaf::{Event, LeafText, MAX_DROPPED, contents_hash};
+use waxseal_ledger::{Hasher, Leaf};
+use waxseal_model::record::Reader;
 use waxseal_model::{Digest, Timestamp};
 
 /// How many bytes of a content are compressed together, at most.
@@ -176,17 +177,12 @@ impl Store {
         })
     }
 
-    /// Whether so many more bytes fit into the budget, after contents that are not `needed` were dropped where that helps.
+    /// Whether so many more bytes fit into the budget, after contents that neither the newest baseline nor an open change needs
+    /// were dropped where that helps.
     ///
     /// # Errors
-    /// As the database says, or of `needed`.
-    pub fn make_room<E: From<StoreError>>(
-        &self,
-        bytes: u64,
-        budget: u64,
-        needed: impl FnOnce() -> Result<HashSet<Digest>, E>,
-        time: Timestamp,
-    ) -> Result<bool, E> {
+    /// As the database says.
+    pub fn make_room(&self, bytes: u64, budget: u64, time: Timestamp) -> Result<bool, StoreError> {
         if bytes > budget {
             return Ok(false);
         }
@@ -205,7 +201,7 @@ impl Store {
         }
         // Some more than is needed now, so that this is not done for every single one.
         let over = used.saturating_add(bytes).saturating_add(budget / 20).saturating_sub(budget);
-        let gone = self.drop_evidence(over, "budget", &needed()?, time)?;
+        let gone = self.drop_evidence(over, "budget", None, time)?;
         let fits = used.saturating_add(bytes).saturating_sub(gone) <= budget;
         *room = Room { full_since: (!fits).then(Instant::now), ..Room::default() };
         Ok(fits)
@@ -225,8 +221,37 @@ impl Store {
         })
     }
 
-    /// Drops contents, oldest first, until at least so many stored bytes are gone or none is left that may go; gives how many
-    /// bytes went. Those in `needed` stay, and those of open changes.
+    /// Drops the contents that were kept before this time and that nothing needs any more.
+    ///
+    /// # Errors
+    /// As the database says; nothing is dropped then.
+    pub(crate) fn drop_older_evidence(
+        &self,
+        before: Timestamp,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let old = self.read(|connection| {
+            let mut query = connection.prepare("SELECT DISTINCT leaf FROM evidence ORDER BY leaf")?;
+            let mut first_young = None;
+            for leaf in query.query_map([], |row| row.get::<_, i64>(0))? {
+                let leaf = leaf?.unsigned_abs();
+                let bytes = log::leaf_bytes(connection, leaf)?;
+                if Leaf::parse(&bytes).is_ok_and(|leaf| leaf.time > before) {
+                    break;
+                }
+                first_young = Some(leaf + 1);
+            }
+            Ok(first_young)
+        })?;
+        if old.is_some() {
+            self.drop_evidence(u64::MAX, reason, old, now)?;
+        }
+        Ok(())
+    }
+
+    /// Drops contents that neither the newest baseline nor an open change needs, oldest first, until at least so many stored bytes are
+    /// gone or none is left that may go; of those that are no older than a leaf, where one is given, none. Gives how many bytes went.
     ///
     /// # Errors
     /// As the database says; nothing is dropped then.
@@ -234,16 +259,17 @@ impl Store {
         &self,
         bytes: u64,
         reason: &str,
-        needed: &HashSet<Digest>,
+        before: Option<u64>,
         time: Timestamp,
     ) -> Result<u64, StoreError> {
         let mut gone = 0;
         self.with_log(|connection, log| {
             let (mut dropped, mut ranges) = (Vec::<(u64, Digest)>::new(), Vec::new());
-            let open = open_contents(connection)?;
-            let mut query = connection
-                .prepare("SELECT leaf, hash, stored, size, first FROM evidence ORDER BY leaf, hash")?;
-            let mut rows = query.query([])?;
+            let (open, needed) = (open_contents(connection)?, sealed_contents(connection)?);
+            let mut query = connection.prepare(
+                "SELECT leaf, hash, stored, size, first FROM evidence WHERE leaf < ?1 ORDER BY leaf, hash",
+            )?;
+            let mut rows = query.query([before.map_or(i64::MAX, number)])?;
             while gone < bytes
                 && let Some(row) = rows.next()?
             {
@@ -288,6 +314,26 @@ pub(crate) fn kept(connection: &Connection, hash: &Digest) -> Result<Option<Kept
         Ok(Kept { size: count(0)?, leaf: count(1)? })
     });
     Ok(row.optional()?)
+}
+
+/// The contents that the newest baseline has.
+fn sealed_contents(connection: &Connection) -> Result<HashSet<Digest>, StoreError> {
+    let root = "SELECT root FROM baseline ORDER BY generation DESC LIMIT 1";
+    let root: Option<Digest> = connection.query_row(root, [], |row| row.get(0)).optional()?;
+    let (mut contents, mut seen) = (HashSet::new(), HashSet::new());
+    let mut directories: Vec<Digest> = root.into_iter().collect();
+    while let Some(hash) = directories.pop() {
+        if !seen.insert(hash) {
+            continue;
+        }
+        let record = baseline::record(connection, &hash)?;
+        for entry in Reader::new(&record)? {
+            let entry = entry?;
+            contents.extend(entry.state.digests.sha256);
+            directories.extend(entry.child);
+        }
+    }
+    Ok(contents)
 }
 
 /// The contents of open changes.
@@ -395,6 +441,7 @@ pub(crate) fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RecordSink;
     use crate::changes::tests::{commit, modified};
     use crate::proof;
     use crate::testing::{content, noise, store};
@@ -493,13 +540,25 @@ mod tests {
         let mut found = modified("/t/a", 2);
         found.after.as_mut().unwrap().state.digests.sha256 = Some(*all[1].hash());
         commit(&store, &[found]);
-        let needed = HashSet::from([*all[0].hash()]);
-        let gone = store.drop_evidence(1500, "budget", &needed, at(9)).unwrap();
+        // One is that of the newest baseline.
+        let mut writer = waxseal_model::record::Writer::default();
+        let mut sealed = crate::testing::file(7, 1);
+        sealed.digests.sha256 = Some(*all[0].hash());
+        writer.push(b"/t", &sealed, None);
+        let bytes = writer.finish();
+        let root = waxseal_ledger::directory_hash(&bytes);
+        let extension = store.extend().unwrap();
+        extension.add(&root, &bytes).unwrap();
+        extension.finish(&store, &crate::testing::baseline(root)).unwrap();
+        let gone = store.drop_evidence(1500, "budget", None, at(9)).unwrap();
         assert!((1500..2600).contains(&gone), "{gone}");
         let left: Vec<bool> = all.iter().map(|one| store.kept(one.hash()).unwrap().is_some()).collect();
         assert_eq!(left, [true, true, false, false, true]);
         assert_eq!(problems(&store), Vec::<String>::new());
-        store.drop_evidence(u64::MAX, "budget", &needed, at(10)).unwrap();
+        // By age: the one that is left and nobody needs is of second 4.
+        store.drop_older_evidence(at(3), "age", at(10)).unwrap();
+        assert_eq!(store.evidence_size().unwrap().contents, 3);
+        store.drop_older_evidence(at(4), "age", at(10)).unwrap();
         assert_eq!(store.evidence_size().unwrap().contents, 2);
         assert_eq!(problems(&store), Vec::<String>::new());
         // One more that is gone, or has come, is noticed.

@@ -332,7 +332,7 @@ pub(crate) fn size(connection: &Connection) -> Result<u64, StoreError> {
     Ok(last.map_or(0, |last| last.unsigned_abs().saturating_add(1)))
 }
 
-fn leaf_bytes(connection: &Connection, seq: u64) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn leaf_bytes(connection: &Connection, seq: u64) -> Result<Vec<u8>, StoreError> {
     let bytes: Option<Option<Vec<u8>>> = connection
         .prepare_cached("SELECT bytes FROM leaf WHERE seq = ?1")?
         .query_row([number(seq)], |row| row.get(0))

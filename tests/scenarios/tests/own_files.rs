@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make, change and remove their own files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use waxseal_scenarios::files::*;
@@ -144,4 +144,28 @@ fn a_database_that_is_taken_away_is_told() {
     shell(&state, "mv ../kept waxseal.db");
     watching.stop();
     machine.waxseal(["verify"]).expect_code(0);
+}
+
+#[test]
+fn a_broken_seal_is_critical_and_the_monitor_goes_on() {
+    let machine = Machine::new();
+    write(machine.at("a"), "sealed");
+    machine.watch_tree("");
+    machine.init();
+    let file = machine.state_dir().join("waxseal.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database.execute("UPDATE baseline SET seal = replace(seal, 'a', 'b')", []).unwrap();
+    drop(database);
+    let mut monitor = machine.watch();
+    let told = |line: &Value| line["type"] == "change" && line["path"] == json!(file);
+    let line = match monitor.seen().iter().find(|line| told(line)) {
+        Some(line) => line.clone(),
+        None => monitor.next_matching(told),
+    };
+    assert_eq!((&line["severity"], &line["change"]), (&json!("critical"), &json!("modified")));
+    write(machine.at("a"), "changed");
+    monitor.next_matching(|line| line["type"] == "change" && line["path"] == json!(machine.at("a")));
+    monitor.stop();
+    assert_eq!(machine.recorded().iter().filter(|change| change.0["severity"] == "critical").count(), 1);
+    machine.waxseal(["status"]).expect_code(2);
 }

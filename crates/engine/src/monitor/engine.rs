@@ -150,6 +150,10 @@ impl<'a> Engine<'a> {
     /// When the baseline cannot be read.
     pub fn follow(&mut self, coverage: Vec<watcher::Coverage>) -> Result<(), EngineError> {
         self.record_start()?;
+        if (self.trust)(&self.baseline).is_err() {
+            let database = Tampered::database(self.store);
+            self.record_tampered(database.into_iter().collect())?;
+        }
         self.look(self.everything(), true, Source::Scan, "found at the start of the monitor")?;
         self.note_downtime()?;
         self.leave_word(true)?;

@@ -270,6 +270,20 @@ fn is_fixed(name: &[u8]) -> bool {
 }
 
 impl Tampered {
+    /// The database, which holds a baseline that nobody signed. Nothing is told of one that cannot be looked at.
+    pub fn database(store: &Store) -> Option<Tampered> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = RawPath::new(store.dir().database().as_os_str().as_bytes());
+        let state = place::stat(&path, None).ok().flatten()?;
+        Some(Tampered {
+            path,
+            before: Some(state.clone()),
+            after: Some(state),
+            written: true,
+            who: Vec::new(),
+        })
+    }
+
     fn found(&self) -> Found {
         let mut fields = match (&self.before, &self.after) {
             (Some(before), Some(after)) => compare::differences(before, after),

@@ -1,7 +1,7 @@
 //! Retention: what is old or too much loses its details, and a leaf says which.
 //!
 //! In: limits. Out: leaves without bytes, whose hashes stay, so that every proof holds; no rows of the changes that these were
-//! about; and, in the same transaction, a leaf that names them all. A change goes as a whole when it is over: its row with all
+//! about; and, in the same transaction, a leaf that names them all. Kept contents that nothing needs any more go by the same age. A change goes as a whole when it is over: its row with all
 //! of its leaves. Keys, decisions, baselines, starts, stops, configs and what was pruned before stay for ever.
 
 use crate::Store;
@@ -78,6 +78,7 @@ impl Store {
         self.delete(pieces, &reason, now, &mut deleted, |_| Ok(true))?;
         let reason = format!("the oldest, since the database was larger than {} bytes", limits.size);
         self.delete(young, &reason, now, &mut deleted, |connection| Ok(used(connection)? > limits.size))?;
+        self.drop_older_evidence(age, &format!("older than {days} days"), now)?;
         self.give_back()?;
         Ok(deleted)
     }
