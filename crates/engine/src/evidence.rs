@@ -21,7 +21,7 @@ const PENDING: u64 = 16 << 20;
 const MOST_ADDED: usize = 1000;
 
 /// Whether the content of such a file is to be kept.
-pub fn is_kept(watch: &Watch, state: &FileState) -> bool {
+fn is_kept(watch: &Watch, state: &FileState) -> bool {
     state.file_type == FileType::File && watch.keep.content && state.size <= watch.keep.max_file
 }
 

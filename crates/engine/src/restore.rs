@@ -10,12 +10,11 @@ mod steps;
 use crate::coverage::{self, Coverage};
 use crate::decide::{Refused, as_recorded};
 use crate::error::EngineError;
-use crate::evidence;
 use crate::tree::Tree;
-use crate::{compare, evidence as keeping};
-use std::collections::BTreeMap;
+use crate::{compare, evidence};
+use std::collections::{BTreeMap, BTreeSet};
 use steps::{Step, Todo};
-use waxseal_model::{Attribute, AttributeSet, Change, ChangeKind, FileState, FileType, RawPath};
+use waxseal_model::{Attribute, AttributeSet, Change, ChangeKind, Digest, FileState, FileType, RawPath};
 use waxseal_observe::probe::Hashing;
 use waxseal_observe::{Look, now, place};
 use waxseal_store::{Baseline, Decider, Restored, Store, StoreError};
@@ -60,11 +59,6 @@ impl Plan {
     /// What would be done, in words, for each change.
     pub fn actions(&self) -> impl Iterator<Item = (&Change, &'static str)> {
         self.steps.iter().map(|step| (&step.change, step.todo.words()))
-    }
-
-    /// Whether nothing would be done.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
     }
 }
 
@@ -141,7 +135,7 @@ impl Restoration<'_> {
                     Some(_) => Ok(Todo::Write(hash)),
                     None => Err(format!(
                         "its approved content {}",
-                        keeping::why_not(self.coverage, &change.path, sealed)
+                        evidence::why_not(self.coverage, &change.path, sealed)
                     )),
                 }
             }
@@ -162,8 +156,7 @@ impl Restoration<'_> {
             return Ok(());
         }
         // A name of the object that is as it was sealed, with the object that was sealed.
-        let changed: std::collections::BTreeSet<RawPath> =
-            plan.steps.iter().map(|step| step.change.path.clone()).collect();
+        let changed: BTreeSet<RawPath> = plan.steps.iter().map(|step| step.change.path.clone()).collect();
         let mut candidates = Vec::new();
         tree.each(&mut |path, state| {
             if state.file_type == FileType::File
@@ -254,7 +247,7 @@ impl Restoration<'_> {
     /// The bytes of a kept content.
     fn content(
         &self,
-        hash: &waxseal_model::Digest,
+        hash: &Digest,
         mut each: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
         let read = self.store.content::<Failure>(hash, |piece| each(piece).map_err(Failure));

@@ -244,13 +244,7 @@ pub fn loosen(dir: &Dir, name: &[u8], file_type: FileType) -> Result<(), FileErr
 /// # Errors
 /// As the kernel says.
 pub fn sync_filesystem(dir: &Dir) -> Result<(), FileError> {
-    let fd = rustix::fs::openat(
-        dir.near()?,
-        c".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    Ok(rustix::fs::syncfs(&fd)?)
+    Ok(rustix::fs::syncfs(readable(dir)?)?)
 }
 
 /// Writes the names in a directory to the disk.
@@ -258,13 +252,13 @@ pub fn sync_filesystem(dir: &Dir) -> Result<(), FileError> {
 /// # Errors
 /// As the kernel says.
 pub fn sync_names(dir: &Dir) -> Result<(), FileError> {
-    let fd = rustix::fs::openat(
-        dir.near()?,
-        c".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    Ok(rustix::fs::fsync(&fd)?)
+    Ok(rustix::fs::fsync(readable(dir)?)?)
+}
+
+/// The directory once more: what was opened only to be passed cannot be synced.
+fn readable(dir: &Dir) -> Result<OwnedFd, FileError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir.near()?, c".", flags, Mode::empty())?)
 }
 
 fn open(dir: &Dir, name: &[u8], file_type: FileType) -> Result<OwnedFd, FileError> {

@@ -28,9 +28,8 @@ pub fn of(store: &Store, coverage: &Coverage, path: &RawPath, state: &FileState)
         return Ok(Side::Unknown("is too large to be compared".into()));
     }
     let mut bytes = Vec::new();
-    let mut take = |piece: &[u8]| bytes.extend_from_slice(piece);
     let kept = store.content::<StoreError>(hash, |piece| {
-        take(piece);
+        bytes.extend_from_slice(piece);
         Ok(())
     });
     match kept {

@@ -126,6 +126,16 @@ impl Machine {
         }
     }
 
+    /// A machine with a sealed tree of one file, `file`, whose state is on a disk of 8 MiB: also the disk, and where the state is.
+    pub fn sealed_with_little_room() -> Option<(Self, Mounted, PathBuf)> {
+        let (machine, mounted) = Self::with_little_room("8m")?;
+        files::write(machine.at("file"), "x");
+        machine.watch_tree("");
+        let state = mounted.root().join("state");
+        machine.waxseal_in(&state, ["init"]).expect_code(0);
+        Some((machine, mounted, state))
+    }
+
     /// The same machine, whose commands run as an ordinary user that owns everything made so far.
     /// Where the tests do not run as root, they are that user already.
     pub fn as_ordinary_user(mut self) -> Self {

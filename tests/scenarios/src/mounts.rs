@@ -77,14 +77,20 @@ impl Mounted {
         Self::of_sizes(fs, &Sizes { ext4: 3072, xfs: 3072, btrfs: 4096, memory: 3072, inodes: "500000" })
     }
 
+    /// An empty directory to mount on.
+    fn nothing() -> Result<Self, String> {
+        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
+        let root = home.path().join("root");
+        create_dir(&root)?;
+        Ok(Self { mounts: Vec::new(), root, _home: home })
+    }
+
     fn of_sizes(fs: Fs, sizes: &Sizes) -> Result<Self, String> {
         if !is_root() {
             return Err(format!("{fs:?}: only root can mount"));
         }
-        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
-        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let mut mounted = Self::nothing()?;
         let root = mounted.root.clone();
-        create_dir(&root)?;
         match fs {
             Fs::Ext4 => mounted.on_image(sizes.ext4, &["mkfs.ext4", "-q", "-F", "-N", sizes.inodes])?,
             Fs::Xfs => mounted.on_image(sizes.xfs, &["mkfs.xfs", "-q"])?,
@@ -100,10 +106,8 @@ impl Mounted {
         if !is_root() {
             return Err("only root can mount".into());
         }
-        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
-        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let mut mounted = Self::nothing()?;
         let root = mounted.root.clone();
-        create_dir(&root)?;
         mounted.mount(&["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"], &root)?;
         Ok(mounted)
     }
@@ -113,10 +117,8 @@ impl Mounted {
         if !is_root() {
             return Err("only root can mount".into());
         }
-        let home = TempDir::with_prefix("waxseal-fs-").map_err(|error| error.to_string())?;
-        let mut mounted = Self { mounts: Vec::new(), root: home.path().join("root"), _home: home };
+        let mut mounted = Self::nothing()?;
         let root = mounted.root.clone();
-        create_dir(&root)?;
         mounted.mount(&["--bind", of.to_str().ok_or("a name that is not UTF-8")?], &root)?;
         let root = root.to_str().ok_or("a name that is not UTF-8")?;
         tools::try_run("mount", ["-o", "remount,bind,ro", root])?;

@@ -14,11 +14,7 @@ const DAY: i64 = 86_400;
 
 #[test]
 fn status_says_while_nothing_can_be_recorded() {
-    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
-    write(machine.at("file"), "x");
-    machine.watch_tree("");
-    let state = mounted.root().join("state");
-    machine.waxseal_in(&state, ["init"]).expect_code(0);
+    let Some((machine, mounted, state)) = Machine::sealed_with_little_room() else { return };
     let mut watching = machine.watch_in(&state);
     let status =
         |code: i32| machine.waxseal_in(&state, ["--json", "status"]).expect_code(code).lines()[0].clone();

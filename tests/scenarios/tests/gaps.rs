@@ -92,11 +92,7 @@ fn symlink_of(number: usize, machine: &Machine) {
 
 #[test]
 fn a_disk_without_room_is_one() {
-    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
-    write(machine.at("file"), "x");
-    machine.watch_tree("");
-    let state = mounted.root().join("state");
-    machine.waxseal_in(&state, ["init"]).expect_code(0);
+    let Some((machine, mounted, state)) = Machine::sealed_with_little_room() else { return };
     let mut watching = machine.watch_in(&state);
     let filler = mounted.fill();
     append(machine.at("file"), b"y");

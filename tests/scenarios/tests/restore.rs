@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waxseal_scenarios::files::*;
 use waxseal_scenarios::{Fs, Machine, Mounted, for_each_filesystem, is_root, skip, tools};
 
@@ -102,6 +102,22 @@ fn comes_back(tree: &Path, machine: &Machine) {
     machine.waxseal(["verify"]).expect_code(0);
 }
 
+/// An empty tree on a disk of its own, where that can be mounted.
+fn on_ext4() -> Option<(Mounted, PathBuf, Machine)> {
+    match Mounted::new(Fs::Ext4) {
+        Ok(mounted) => {
+            let tree = mounted.root().join("tree");
+            fs::create_dir(&tree).unwrap();
+            let machine = Machine::with_tree(&tree);
+            Some((mounted, tree, machine))
+        }
+        Err(why) => {
+            skip(&why);
+            None
+        }
+    }
+}
+
 #[test]
 fn everything_comes_back_exactly() {
     let machine = Machine::new();
@@ -125,13 +141,7 @@ fn flags_come_back_and_stand_in_nobodys_way() {
     if !is_root() {
         return skip(NEEDS_ROOT);
     }
-    let mounted = match Mounted::new(Fs::Ext4) {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    let tree = mounted.root().join("tree");
-    fs::create_dir(&tree).unwrap();
-    let machine = Machine::with_tree(&tree);
+    let Some((_mounted, tree, machine)) = on_ext4() else { return };
     let chattr = |how: &str, name: &str| tools::run("chattr", [how, tree.join(name).to_str().unwrap()]);
     for name in ["fast", "free"] {
         write(tree.join(name), "approved");
@@ -240,13 +250,7 @@ fn a_full_disk_and_a_read_only_one_leave_what_is_there() {
     if !is_root() {
         return skip("mounting takes root");
     }
-    let mounted = match Mounted::new(Fs::Ext4) {
-        Ok(mounted) => mounted,
-        Err(why) => return skip(&why),
-    };
-    let tree = mounted.root().join("tree");
-    fs::create_dir(&tree).unwrap();
-    let machine = Machine::with_tree(&tree);
+    let Some((mounted, tree, machine)) = on_ext4() else { return };
     write(tree.join("file"), "approved ".repeat(20_000));
     machine.watch_tree("");
     machine.init();

@@ -127,11 +127,7 @@ fn asked_before_the_monitor_is_ready_it_waits_for_the_check_at_the_start() {
 
 #[test]
 fn while_nothing_can_be_recorded_it_fails_and_says_why() {
-    let Some((machine, mounted)) = Machine::with_little_room("8m") else { return };
-    write(machine.at("file"), "x");
-    machine.watch_tree("");
-    let state = mounted.root().join("state");
-    machine.waxseal_in(&state, ["init"]).expect_code(0);
+    let Some((machine, mounted, state)) = Machine::sealed_with_little_room() else { return };
     let mut watching = machine.watch_in(&state);
     sync_line(&machine, &state, 0);
     let filler = mounted.fill();

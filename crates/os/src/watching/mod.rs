@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod hint;
+pub mod touch;
 
 use crate::errno::Errno;
 use std::path::PathBuf;
